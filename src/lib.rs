@@ -1,1 +1,3 @@
 //! Password reset operator.
+pub mod api;
+pub mod generate;
