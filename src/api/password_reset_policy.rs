@@ -180,7 +180,7 @@ pub struct Requirement {
     /// Compared with the provider's times only. A time ahead of the provider's clock is waited for up to 10 minutes;
     /// changes made before it do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.getMilliseconds() == 0 && !string(self).contains('.')")
+    #[x_kube(validation = Rule::new("self == timestamp(int(self))")
         .message("write whole seconds, for example 2026-11-20T22:00:00Z: providers compare in whole seconds")
         .reason(Reason::FieldValueInvalid))]
     pub password_changed_after: Option<Time>,
