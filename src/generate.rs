@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::api::conditions::SaidBy;
 use crate::api::{self, FailureCategory, Reason};
 
@@ -23,15 +25,28 @@ fn crds() -> Vec<(String, String)> {
     api::crds()
         .iter()
         .map(|crd| {
-            let yaml =
-                serde_yaml::to_string(crd).expect("a CRD is plain data and always has a YAML form");
+            let mut plain = serde_json::to_value(crd).expect("a CRD is plain data");
+            whole_numbers(&mut plain);
+            let yaml = serde_yaml::to_string(&plain).expect("plain data always has a YAML form");
             let path = format!("crds/{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-            (
-                path,
-                format!("# Written by `{COMMAND}` from src/api/. Do not edit.\n{yaml}"),
-            )
+            (path, format!("# Written by `{COMMAND}` from src/api/. Do not edit.\n{yaml}"))
         })
         .collect()
+}
+
+/// Writes `10` where the schema's bounds, which are floating-point numbers, would appear as `10.0`: the API server
+/// answers with `10`, and GitOps tools compare texts.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15) {
+                *number = (whole as i64).into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// The words that conditions, events and metrics use.
@@ -50,8 +65,7 @@ fn reasons() -> String {
             SaidBy::Both => "provider, policy",
         };
         let (meaning, remedy) = (reason.description(), reason.remedy());
-        writeln!(page, "| `{reason}` | {said_by} | {meaning} | {remedy} |")
-            .expect("a String takes any text");
+        writeln!(page, "| `{reason}` | {said_by} | {meaning} | {remedy} |").expect("a String takes any text");
     }
     page.push_str(
         "\n\"provider\" is an IdentityProvider or a ClusterIdentityProvider, \"policy\" a PasswordResetPolicy.\n\n\
@@ -60,8 +74,7 @@ fn reasons() -> String {
          | Category | Meaning |\n|---|---|\n",
     );
     for category in FailureCategory::ALL {
-        writeln!(page, "| `{category}` | {} |", category.description())
-            .expect("a String takes any text");
+        writeln!(page, "| `{category}` | {} |", category.description()).expect("a String takes any text");
     }
     page
 }

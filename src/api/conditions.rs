@@ -237,14 +237,8 @@ pub enum FailureCategory {
 
 impl FailureCategory {
     /// Every category, in the order of the documentation.
-    pub const ALL: [Self; 6] = [
-        Self::NotFound,
-        Self::Ambiguous,
-        Self::Forbidden,
-        Self::Rejected,
-        Self::WriteNotEffective,
-        Self::Transient,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::NotFound, Self::Ambiguous, Self::Forbidden, Self::Rejected, Self::WriteNotEffective, Self::Transient];
 
     /// The word itself.
     pub const fn as_str(self) -> &'static str {
@@ -262,14 +256,10 @@ impl FailureCategory {
     pub const fn description(self) -> &'static str {
         match self {
             Self::NotFound => "A listed user whom the provider does not know.",
-            Self::Ambiguous => {
-                "A listed user who fits two or more accounts; none of them is touched."
-            }
+            Self::Ambiguous => "A listed user who fits two or more accounts; none of them is touched.",
             Self::Forbidden => "The credential may not write this account.",
             Self::Rejected => "The provider refuses the requirement for this account.",
-            Self::WriteNotEffective => {
-                "The provider said yes, and the account shows no requirement."
-            }
+            Self::WriteNotEffective => "The provider said yes, and the account shows no requirement.",
             Self::Transient => "It failed for a reason that may pass; it is tried again.",
         }
     }

@@ -26,33 +26,11 @@ use super::rules;
     selectable = ".status.type",
     doc = "The connection to one tenant of an identity provider, its limits and its protected accounts. Policies in the same namespace refer to it.",
     printcolumn(name = "Type", type_ = "string", json_path = ".status.type"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].reason"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Tenant",
-        type_ = "string",
-        json_path = ".status.tenant.id",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Users",
-        type_ = "integer",
-        json_path = ".status.tenant.users",
-        priority = 1
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".status.tenant.id", priority = 1),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.tenant.users", priority = 1),
     printcolumn(
         name = "Enforceable",
         type_ = "string",
@@ -132,11 +110,7 @@ impl IdentityProviderSpec {
 
     /// How often, in seconds, people who still have to change their password are looked at again.
     pub fn observe_period_seconds(&self) -> i32 {
-        let default = if self.block.looker.is_some() {
-            86_400
-        } else {
-            900
-        };
+        let default = if self.block.looker.is_some() { 86_400 } else { 900 };
         self.observe_period_seconds.unwrap_or(default)
     }
 }
@@ -155,33 +129,11 @@ impl IdentityProviderSpec {
     selectable = ".status.type",
     doc = "The connection to one tenant of an identity provider, offered to the policies of the namespaces it names. Its Secret and its CA bundle live in the operator's namespace.",
     printcolumn(name = "Type", type_ = "string", json_path = ".status.type"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].reason"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Tenant",
-        type_ = "string",
-        json_path = ".status.tenant.id",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Users",
-        type_ = "integer",
-        json_path = ".status.tenant.users",
-        priority = 1
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".status.tenant.id", priority = 1),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.tenant.users", priority = 1),
     printcolumn(
         name = "Enforceable",
         type_ = "string",
@@ -205,10 +157,7 @@ pub struct ClusterIdentityProviderSpec {
     /// namespace.
     #[schemars(
         length(min = 1, max = 256),
-        inner(
-            length(min = 1, max = 63),
-            regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
-        )
+        inner(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))
     )]
     #[x_kube(
         merge_strategy = ListMerge::Set,
@@ -222,9 +171,7 @@ pub struct ClusterIdentityProviderSpec {
 impl ClusterIdentityProviderSpec {
     /// Whether policies in `namespace` may use this provider.
     pub fn allows(&self, namespace: &str) -> bool {
-        self.allowed_namespaces
-            .iter()
-            .any(|allowed| allowed == "*" || allowed == namespace)
+        self.allowed_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace)
     }
 }
 
@@ -254,36 +201,20 @@ impl ProviderBlock {
     /// The provider's type; `None` when this version knows none of the members that were given.
     pub fn provider_type(&self) -> Option<ProviderType> {
         match self {
-            Self {
-                ping_one: Some(_), ..
-            } => Some(ProviderType::PingOne),
-            Self {
-                looker: Some(_), ..
-            } => Some(ProviderType::Looker),
-            Self {
-                mono_cloud: Some(_),
-                ..
-            } => Some(ProviderType::MonoCloud),
-            Self {
-                keycloak: Some(_), ..
-            } => Some(ProviderType::Keycloak),
+            Self { ping_one: Some(_), .. } => Some(ProviderType::PingOne),
+            Self { looker: Some(_), .. } => Some(ProviderType::Looker),
+            Self { mono_cloud: Some(_), .. } => Some(ProviderType::MonoCloud),
+            Self { keycloak: Some(_), .. } => Some(ProviderType::Keycloak),
             _ => None,
         }
     }
 
     /// The Secret that holds the credential, whichever the provider.
     pub fn credentials_secret_ref(&self) -> Option<&SecretRef> {
-        let Self {
-            ping_one,
-            looker,
-            mono_cloud,
-            keycloak,
-        } = self;
+        let Self { ping_one, looker, mono_cloud, keycloak } = self;
         None.or(ping_one.as_ref().map(|block| &block.credentials_secret_ref))
             .or(looker.as_ref().map(|block| &block.credentials_secret_ref))
-            .or(mono_cloud
-                .as_ref()
-                .map(|block| &block.credentials_secret_ref))
+            .or(mono_cloud.as_ref().map(|block| &block.credentials_secret_ref))
             .or(keycloak.as_ref().map(|block| &block.credentials_secret_ref))
     }
 }
@@ -339,11 +270,7 @@ pub struct PingOne {
     pub environment_id: String,
     /// The UUID of the environment that the worker application lives in, when that is another one. Defaults to
     /// environmentID.
-    #[serde(
-        rename = "workerEnvironmentID",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "workerEnvironmentID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = rules::UUID)]
     pub worker_environment_id: Option<String>,
@@ -477,11 +404,7 @@ pub struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self {
-            requests_per_second: 10,
-            burst: 10,
-            max_concurrent_requests: 4,
-        }
+        Self { requests_per_second: 10, burst: 10, max_concurrent_requests: 4 }
     }
 }
 

@@ -16,8 +16,11 @@ pub mod policy_status;
 pub mod references;
 mod rules;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
+use serde_json::json;
 
 pub use conditions::{ConditionType, FailureCategory, Reason};
 pub use identity_provider::{ClusterIdentityProvider, IdentityProvider};
@@ -60,32 +63,34 @@ pub const NOT_YET_OBSERVED: i64 = -1;
 
 /// The CRDs of all kinds, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![
-        IdentityProvider::crd(),
-        ClusterIdentityProvider::crd(),
-        PasswordResetPolicy::crd(),
-    ];
-    for crd in &mut all {
-        default_status(crd);
+    let mut all = vec![IdentityProvider::crd(), ClusterIdentityProvider::crd(), PasswordResetPolicy::crd()];
+    let schemas = all
+        .iter_mut()
+        .flat_map(|crd| &mut crd.spec.versions)
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        default_status(schema);
+        unwrap_lines(schema);
     }
     all
 }
 
 /// Gives `status` its default, which the derive has no attribute for.
-fn default_status(crd: &mut CustomResourceDefinition) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
-    for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|root| root.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
-        if let Some(status) = status {
-            status.nullable = None;
-            status.default = Some(JSON(
-                serde_json::json!({ "observedGeneration": NOT_YET_OBSERVED }),
-            ));
-        }
+fn default_status(root: &mut JSONSchemaProps) {
+    if let Some(status) = root.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
+        status.nullable = None;
+        status.default = Some(JSON(json!({ "observedGeneration": NOT_YET_OBSERVED })));
+    }
+}
+
+/// Joins the lines of every description: the line ends of a doc comment suit the source, and `kubectl explain` wraps
+/// by itself.
+fn unwrap_lines(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        *description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    schema.properties.iter_mut().flatten().for_each(|(_, field)| unwrap_lines(field));
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        unwrap_lines(item);
     }
 }

@@ -27,61 +27,16 @@ use super::references::{ConfigMapKeyRef, SecretKeyRef, UserRef};
     doc = "Who must have a new password, and since when. Accounts whose password is older are required to change it at the next sign-in; accounts that changed it are never touched again.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
-    printcolumn(
-        name = "Changed",
-        type_ = "integer",
-        json_path = ".status.counts.changed"
-    ),
-    printcolumn(
-        name = "Failed",
-        type_ = "integer",
-        json_path = ".status.counts.failed"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].reason"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Cutoff",
-        type_ = "string",
-        json_path = ".spec.requirement.passwordChangedAfter",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Targeted",
-        type_ = "integer",
-        json_path = ".status.counts.targeted",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Enforced",
-        type_ = "integer",
-        json_path = ".status.counts.enforced",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Pending",
-        type_ = "integer",
-        json_path = ".status.counts.pending",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Skipped",
-        type_ = "integer",
-        json_path = ".status.counts.skipped",
-        priority = 1
-    ),
+    printcolumn(name = "Changed", type_ = "integer", json_path = ".status.counts.changed"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.counts.failed"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Cutoff", type_ = "string", json_path = ".spec.requirement.passwordChangedAfter", priority = 1),
+    printcolumn(name = "Targeted", type_ = "integer", json_path = ".status.counts.targeted", priority = 1),
+    printcolumn(name = "Enforced", type_ = "integer", json_path = ".status.counts.enforced", priority = 1),
+    printcolumn(name = "Pending", type_ = "integer", json_path = ".status.counts.pending", priority = 1),
+    printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.counts.skipped", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -153,9 +108,7 @@ pub struct CampaignReason {
 }
 
 /// Why the policy exists, the most urgent first; the order is the priority.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ReasonType {
     /// Passwords are known to others.
     Compromise,
@@ -180,7 +133,7 @@ pub struct Requirement {
     /// Compared with the provider's times only. A time ahead of the provider's clock is waited for up to 10 minutes;
     /// changes made before it do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.getMilliseconds() == 0 && !string(self).contains('.')")
+    #[x_kube(validation = Rule::new("self == timestamp(int(self))")
         .message("write whole seconds, for example 2026-11-20T22:00:00Z: providers compare in whole seconds")
         .reason(Reason::FieldValueInvalid))]
     pub password_changed_after: Option<Time>,
@@ -213,10 +166,7 @@ pub struct Requirement {
 )]
 pub struct Target {
     /// A name for this target, unique within the policy; it appears in the status.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
     /// The provider object that says how to reach the tenant.
@@ -237,16 +187,16 @@ pub struct Target {
     #[schemars(length(max = 16))]
     pub users_from: Vec<UserListSource>,
 
-    /// Groups (in Looker too; Keycloak's by path, such as /staff/contractors) whose members are meant: at most 100.
-    /// Only direct members count, unless the provider resolves nested groups itself. A group that does not exist
-    /// stops this target.
+    /// Groups whose members are meant, by exact name or by id: at most 100. Only direct members count: members of a
+    /// nested group do not, unless the provider itself lists them. A group that does not exist, or a name that fits
+    /// more than one, stops this target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub groups: Vec<String>,
 
     /// PingOne only: populations whose users are meant, by name or id: at most 100. A population that does not exist
-    /// stops this target.
+    /// stops this target, and so does a name that fits more than one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -291,28 +241,12 @@ pub struct ProviderRef {
     #[serde(default)]
     pub kind: ProviderKind,
     /// Name of the object.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 
 /// The kinds that a target may refer to.
-#[derive(
-    JsonSchema,
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ProviderKind {
     /// In the policy's namespace.
     #[default]
@@ -387,8 +321,8 @@ pub struct Exclude {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub users_from: Vec<UserListSource>,
-    /// Groups whose members are left out: at most 100. Only direct members, unless the provider resolves nested
-    /// groups itself.
+    /// Groups whose members are left out, by exact name or by id: at most 100. Only direct members are: members of a
+    /// nested group are not, unless the provider itself lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -411,9 +345,7 @@ pub enum MissingUsers {
 }
 
 /// The states of an account that a target may mean.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AccountState {
     /// Can sign in.
     Active,

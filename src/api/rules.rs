@@ -3,10 +3,11 @@
 //! Each is a CEL expression and the sentence a user reads when it fails. A sentence says what to write instead.
 
 /// Only what an address needs. `url()` accepts more: user information before `@`, queries, fragments, and
-/// backslashes, which other parsers read as slashes; every one of them is a way to send a request elsewhere.
+/// backslashes, which other parsers read as slashes; every one of them is a way to send a request elsewhere. Path
+/// segments that begin with a dot are refused with them, because `..` leads out of the path.
 pub(super) const URL_CHARACTERS: (&str, &str) = (
-    r"self.matches('^[A-Za-z]+://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?$')",
-    r"must be scheme, host, port and path only, for example https://login.corp.example:8443/auth; the characters @ ? # \ % and blanks are not accepted, and credentials belong into the Secret",
+    r"self.matches('^[A-Za-z]+://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$') && isURL(self) && (url(self).getPort() == '' || int(url(self).getPort()) <= 65535)",
+    r"must be scheme, host, port and path only, for example https://login.corp.example:8443/auth; the characters @ ? # \ % and blanks are not accepted, and credentials belong in the Secret",
 );
 
 /// https, or plain http to this machine.
@@ -16,10 +17,8 @@ pub(super) const HTTPS: (&str, &str) = (
 );
 
 /// https or http; whether http is right is decided beside another field.
-pub(super) const HTTP_OR_HTTPS: (&str, &str) = (
-    "isURL(self) && url(self).getScheme() in ['https', 'http']",
-    "must begin with https://",
-);
+pub(super) const HTTP_OR_HTTPS: (&str, &str) =
+    ("isURL(self) && url(self).getScheme() in ['https', 'http']", "must begin with https://");
 
 /// A UUID in its usual form.
 pub(super) const UUID: (&str, &str) = (

@@ -5,5 +5,11 @@
 //! `controller`.
 
 pub mod capabilities;
+pub mod decide;
+pub mod evidence;
+pub mod ledger;
+pub mod listing;
 pub mod observed;
 pub mod step;
+pub mod tally;
+pub mod tenant_native;
