@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 
-use crate::plan::ledger::{CampaignKey, ShardImage};
+use crate::plan::ledger::{CAMPAIGN_LABEL, CampaignKey, ShardImage, TENANT_LABEL};
 
 /// The key of the shard's bytes within its ConfigMap.
 const DATA_KEY: &str = "ledger";
@@ -37,9 +37,9 @@ pub struct LedgerStore {
 #[derive(Debug, Default)]
 pub struct Stored {
     /// Bytes by index.
-    pub shards: Vec<(u32, Vec<u8>)>,
+    pub shards: Vec<(u16, Vec<u8>)>,
     /// Resource versions by index, for the next write.
-    pub versions: HashMap<u32, String>,
+    pub versions: HashMap<u16, String>,
 }
 
 impl LedgerStore {
@@ -50,10 +50,9 @@ impl LedgerStore {
 
     /// Every shard of a campaign.
     pub async fn load(&self, key: &CampaignKey) -> Result<Stored, kube::Error> {
-        let listed = self.list(&selector(&[(CampaignKey::CAMPAIGN_LABEL, key.name().as_str())])).await?;
         let mut stored = Stored::default();
-        for map in listed {
-            if let Some(index) = index(&map) {
+        for map in self.list(&selector(key, CAMPAIGN_LABEL)).await? {
+            if let Some(index) = index(key, &map) {
                 stored.versions.insert(index, map.resource_version().unwrap_or_default());
                 stored.shards.push((index, bytes(map)));
             }
@@ -61,17 +60,14 @@ impl LedgerStore {
         Ok(stored)
     }
 
-    /// The shards of all *other* campaigns of the same tenant, by campaign name.
-    pub async fn siblings(&self, key: &CampaignKey) -> Result<BTreeMap<String, Vec<(u32, Vec<u8>)>>, kube::Error> {
-        let labels = key.labels();
-        let tenant = labels.get(CampaignKey::TENANT_LABEL).map(String::as_str).unwrap_or_default();
-        let mut siblings: BTreeMap<String, Vec<(u32, Vec<u8>)>> = BTreeMap::new();
-        for map in self.list(&selector(&[(CampaignKey::TENANT_LABEL, tenant)])).await? {
-            let campaign = map.labels().get(CampaignKey::CAMPAIGN_LABEL).cloned().unwrap_or_default();
-            if campaign != key.name()
-                && let Some(index) = index(&map)
+    /// The shards of all *other* campaigns of the same tenant.
+    pub async fn siblings(&self, key: &CampaignKey) -> Result<BTreeMap<CampaignKey, Vec<(u16, Vec<u8>)>>, kube::Error> {
+        let mut siblings: BTreeMap<CampaignKey, Vec<(u16, Vec<u8>)>> = BTreeMap::new();
+        for map in self.list(&selector(key, TENANT_LABEL)).await? {
+            if let Some(sibling) = CampaignKey::from_annotations(map.annotations()).filter(|sibling| sibling != key)
+                && let Some(index) = index(&sibling, &map)
             {
-                siblings.entry(campaign).or_default().push((index, bytes(map)));
+                siblings.entry(sibling).or_default().push((index, bytes(map)));
             }
         }
         Ok(siblings)
@@ -89,7 +85,7 @@ impl LedgerStore {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 labels: Some(key.labels()),
-                annotations: Some(key.annotations(image.index)),
+                annotations: Some(key.annotations()),
                 resource_version: version.cloned(),
                 ..ObjectMeta::default()
             },
@@ -111,23 +107,22 @@ impl LedgerStore {
         }
     }
 
-    /// Every ConfigMap that holds a ledger's head, for the retention of ledgers whose policy is gone.
-    pub async fn heads(&self) -> Result<Vec<ConfigMap>, kube::Error> {
-        Ok(self
-            .list(CampaignKey::CAMPAIGN_LABEL)
-            .await?
+    /// The campaigns that have a ledger, each with its head's ConfigMap (without the bytes).
+    pub async fn heads(&self) -> Result<Vec<(CampaignKey, ConfigMap)>, kube::Error> {
+        let maps = self.list(CAMPAIGN_LABEL).await?;
+        Ok(maps
             .into_iter()
-            .filter(|map| index(map) == Some(0))
-            .map(|mut map| {
+            .filter_map(|mut map| {
+                let key = CampaignKey::from_annotations(map.annotations())?;
                 map.binary_data = None;
-                map
+                (index(&key, &map) == Some(0)).then_some((key, map))
             })
             .collect())
     }
 
-    /// Deletes all shards of the campaign with this name.
-    pub async fn delete(&self, campaign: &str) -> Result<(), kube::Error> {
-        for map in self.list(&selector(&[(CampaignKey::CAMPAIGN_LABEL, campaign)])).await? {
+    /// Deletes all shards of a campaign.
+    pub async fn delete(&self, key: &CampaignKey) -> Result<(), kube::Error> {
+        for map in self.list(&selector(key, CAMPAIGN_LABEL)).await? {
             match self.api.delete(&map.name_any(), &DeleteParams::default()).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -157,12 +152,18 @@ impl LedgerStore {
     }
 }
 
-fn selector(labels: &[(&str, &str)]) -> String {
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+/// Selects by one of the labels that `key` has.
+fn selector(key: &CampaignKey, label: &str) -> String {
+    format!("{label}={}", key.labels().get(label).map(String::as_str).unwrap_or_default())
 }
 
-fn index(map: &ConfigMap) -> Option<u32> {
-    map.annotations().get(CampaignKey::SHARD_ANNOTATION)?.parse().ok()
+/// Which shard of the campaign a ConfigMap is, by its name.
+fn index(key: &CampaignKey, map: &ConfigMap) -> Option<u16> {
+    let name = map.name_any();
+    match name.strip_prefix(&key.name())? {
+        "" => Some(0),
+        rest => rest.strip_prefix('-')?.parse().ok(),
+    }
 }
 
 fn bytes(map: ConfigMap) -> Vec<u8> {

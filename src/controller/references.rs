@@ -152,9 +152,14 @@ impl References {
         });
     }
 
-    /// How many objects of `kind` are watched.
-    pub fn watched(&self, kind: Kind) -> usize {
-        locked(&self.followed).keys().filter(|r| r.kind == kind).count()
+    /// Whether `reference` is watched.
+    pub fn is_watched(&self, reference: &Reference) -> bool {
+        locked(&self.followed).contains_key(reference)
+    }
+
+    /// Whether `max` or more objects are watched.
+    pub fn is_full(&self, max: usize) -> bool {
+        locked(&self.followed).len() >= max
     }
 
     fn follow(&self, reference: &Reference) -> Followed {

@@ -126,8 +126,8 @@ impl Entry {
 pub enum Protection {
     /// An object that names the tenant has not had its first outcome: nothing may be written yet.
     NotKnownYet,
-    /// The protected users of every object that counts, each with the place that names it.
-    Known(Vec<(UserRef, String)>),
+    /// The protected users of every object that counts, with the object's name.
+    Known(Vec<(String, Vec<UserRef>)>),
 }
 
 #[derive(Default)]
@@ -219,12 +219,10 @@ impl Registry {
             };
             if entry.verified_once {
                 let object = match id {
-                    ProviderId::Namespaced(namespace, name) => format!("IdentityProvider {namespace}/{name}"),
-                    ProviderId::Cluster(name) => format!("ClusterIdentityProvider {name}"),
+                    ProviderId::Namespaced(namespace, name) => format!("IdentityProvider/{namespace}/{name}"),
+                    ProviderId::Cluster(name) => format!("ClusterIdentityProvider/{name}"),
                 };
-                for (index, user) in spec.protected_users.iter().enumerate() {
-                    users.push((user.clone(), format!("{object} spec.protectedUsers[{index}]")));
-                }
+                users.push((object, spec.protected_users.clone()));
             }
         }
         Protection::Known(users)

@@ -10,7 +10,6 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::context::Context;
-use crate::plan::ledger::CampaignKey;
 
 /// When a ledger was first seen without its policy, as an annotation on its head.
 const ORPHANED: &str = "passwordreset.dev/policy-gone-since";
@@ -29,26 +28,20 @@ pub async fn run(context: &Context) {
 
 async fn sweep(context: &Context, now: Timestamp) -> Result<(), kube::Error> {
     let served = context.settings.namespaces();
-    for head in context.ledgers.heads().await? {
-        let annotation = |key: &str| head.annotations().get(key).map(String::as_str);
-        let (Some(namespace), Some(policy)) =
-            (annotation(CampaignKey::NAMESPACE_ANNOTATION), annotation(CampaignKey::POLICY_ANNOTATION))
-        else {
-            continue;
-        };
+    for (key, head) in context.ledgers.heads().await? {
+        let (namespace, policy) = (key.namespace.as_str(), key.policy.as_str());
         // Of namespaces that are not served, nothing is known.
-        if !served.is_empty() && !served.iter().any(|n| n == namespace) {
+        if !served.is_empty() && !served.contains(&key.namespace) {
             continue;
         }
         let exists = context.policies.get(Some(namespace), policy).is_some();
-        let since = annotation(ORPHANED).and_then(|s| s.parse::<Timestamp>().ok());
+        let since = head.annotations().get(ORPHANED).and_then(|s| s.parse::<Timestamp>().ok());
         match (exists, since) {
             (true, Some(_)) => annotate(context, &head.name_any(), None).await?,
             (false, None) => annotate(context, &head.name_any(), Some(now)).await?,
             (false, Some(since)) if is_over(since, context.settings.ledger_retention_days, now) => {
-                let campaign = head.labels().get(CampaignKey::CAMPAIGN_LABEL).cloned().unwrap_or_default();
                 tracing::info!(namespace, policy, "the ledger of a policy that is gone has reached its retention and is deleted");
-                context.ledgers.delete(&campaign).await?;
+                context.ledgers.delete(&key).await?;
             }
             _ => {}
         }
