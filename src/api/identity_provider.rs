@@ -3,6 +3,8 @@
 //! [`IdentityProvider`] lives in a namespace and serves its policies; [`ClusterIdentityProvider`] is the same for
 //! the namespaces it names. Connecting is the work of the `provider` module.
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column repeats its type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -3,6 +3,8 @@
 //! A policy states a date, not a command: every targeted account's password was changed at or after it, or its owner
 //! cannot go on without changing it. What became of it is in [`super::policy_status`].
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column repeats its type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
