@@ -191,9 +191,7 @@ fn cases() -> Vec<Case> {
             field: "spec.requirement",
             says: "give exactly one of passwordChangedAfter (a date) or maxPasswordAgeDays (an age)",
             accepted: requirement(json!({ "maxPasswordAgeDays": 90 })),
-            refused: requirement(
-                json!({ "maxPasswordAgeDays": 90, "passwordChangedAfter": "2026-11-20T22:00:00Z" }),
-            ),
+            refused: requirement(json!({ "maxPasswordAgeDays": 90, "passwordChangedAfter": "2026-11-20T22:00:00Z" })),
         },
         Case {
             kinds: POLICIES,
@@ -610,9 +608,11 @@ async fn what_is_left_out_gets_the_documented_defaults() {
 #[tokio::test]
 async fn a_new_object_says_that_nobody_has_looked_at_it() {
     let server = ApiServer::with_crds().await;
-    for (kind, spec) in
-        [(PROVIDER, looker("https://corp.example")), (CLUSTER_PROVIDER, keycloak(json!({}))), (POLICY, policy(json!({})))]
-    {
+    for (kind, spec) in [
+        (PROVIDER, looker("https://corp.example")),
+        (CLUSTER_PROVIDER, keycloak(json!({}))),
+        (POLICY, policy(json!({}))),
+    ] {
         let name = server.create(kind, &spec).await;
         assert_eq!(server.read(kind, &name).await["status"], json!({ "observedGeneration": -1 }));
     }

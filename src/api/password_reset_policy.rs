@@ -68,7 +68,7 @@ pub struct PasswordResetPolicySpec {
         merge_strategy = ListMerge::Map(vec!["name".into()]),
         validation = Rule::new("self.all(a, self.exists_one(b, b.providerRef.name == a.providerRef.name && b.providerRef.kind == a.providerRef.kind))")
             .message("two targets have the same providerRef: put their users and groups into one target, or write a second policy")
-            .reason(Reason::FieldValueDuplicate)
+            .reason(Reason::FieldValueInvalid)
     )]
     pub targets: Vec<Target>,
 
