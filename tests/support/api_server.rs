@@ -1,4 +1,8 @@
 //! A real API server with our CRDs, spoken to in plain JSON, so that objects can be wrong in every way.
+//!
+//! Each test program uses a part of this, so the rest looks unused to it.
+
+#![allow(dead_code)]
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -52,7 +56,7 @@ impl fmt::Display for Refusal {
 
 /// A real API server with our CRDs, and a namespace of the test's own in it.
 pub struct ApiServer {
-    client: Client,
+    pub client: Client,
     pub namespace: String,
 }
 
