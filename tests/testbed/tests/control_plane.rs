@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
-use testbed::control_plane::{self, ControlPlane, Options};
-use testbed::{create_namespace, shared};
+use testbed::control_plane::{self, ControlPlane, Options, create_namespace, shared};
 
 fn config_map(name: &str) -> ConfigMap {
     ConfigMap {
