@@ -89,6 +89,11 @@ impl Keycloak {
         self.admin.server()
     }
 
+    /// The name and the password of the administrator in the realm `master`.
+    pub fn admin(&self) -> (&str, &str) {
+        (admin::USER, self.admin.password())
+    }
+
     /// The server's process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()

@@ -62,6 +62,10 @@ impl Admin {
         &self.0.server
     }
 
+    pub(crate) fn password(&self) -> &str {
+        &self.0.password
+    }
+
     /// Follows no redirects and keeps no cookies.
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.0.http
