@@ -1,0 +1,9 @@
+//! What has to be done: decisions over plain data.
+//!
+//! Nothing in here is async, asks a clock, or draws a random number: `now` is always an argument, so that every rule is
+//! a test without a runtime. What is said about it stands in `status`, who carries it out in `provider` and
+//! `controller`.
+
+pub mod capabilities;
+pub mod observed;
+pub mod step;
