@@ -103,7 +103,7 @@ fn write_signed(
 }
 
 /// Writes a file that only its owner can read.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
     OpenOptions::new()
         .write(true)
         .create(true)

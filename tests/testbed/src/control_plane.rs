@@ -6,6 +6,7 @@
 //! finish their deletion: tests use a [new namespace](create_namespace) each instead.
 
 pub mod audit;
+pub mod manifests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -8,6 +8,7 @@
 //! This module knows nothing about what the programs do. Folders that go the same way: [`crate::folder`].
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -25,7 +26,7 @@ exec "$@" </dev/null 3<&-
 "#;
 
 /// What to start: a program, its arguments, its surroundings and the file that takes its output.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     program: OsString,
     args: Vec<OsString>,
@@ -109,6 +110,13 @@ impl Start {
             lifeline,
             log: self.log,
         })
+    }
+}
+
+impl fmt::Debug for Start {
+    /// The name only: arguments and environment may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Start({})", self.program.display())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which programs does the test bed run, and how do they come about?
 //!
 //! etcd and the Kubernetes programs are Go modules, built once with `go build` from the `go.mod` and `go.sum` files
-//! under `tools/`, and their versions stand there and nowhere else. The results are kept in the [cache folder](crate::cache).
+//! under `tools/`; Keycloak comes from Maven Central. The versions stand in those files and in [`KEYCLOAK_VERSION`]
+//! and nowhere else. The results are kept in the [cache folder](crate::cache).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Start;
 use crate::{cache, progress};
+
+/// The version of Keycloak that is run.
+pub const KEYCLOAK_VERSION: &str = "26.7.3";
 
 /// A program that the test bed can provide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub enum Tool {
     KubeControllerManager,
     /// The command line client; built only when `PATH` has none.
     Kubectl,
+    /// The Keycloak server, unpacked and augmented. Its path is the installation's folder.
+    Keycloak,
 }
 
 /// A Go module that only says which programs at which version.
@@ -80,6 +86,7 @@ fn ensure_blocking(tool: Tool) -> Result<PathBuf> {
         Tool::Etcd => go_program(&ETCD, "etcd", "go.etcd.io/etcd/server/v3"),
         Tool::KubeApiServer => kubernetes_program("kube-apiserver"),
         Tool::KubeControllerManager => kubernetes_program("kube-controller-manager"),
+        Tool::Keycloak => crate::keycloak::install::ensure(),
         Tool::Kubectl => match on_path("kubectl") {
             Some(path) => Ok(path),
             None => kubernetes_program("kubectl"),

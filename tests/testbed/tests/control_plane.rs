@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
-use testbed::control_plane::{self, ControlPlane, Options};
-use testbed::{create_namespace, shared};
+use testbed::control_plane::{self, ControlPlane, Options, create_namespace, manifests, shared};
 
 fn config_map(name: &str) -> ConfigMap {
     ConfigMap {
@@ -88,6 +87,86 @@ async fn a_service_account_without_a_role_is_refused_and_the_log_names_it() {
     assert_eq!(refused.len(), 1);
     assert!(refused[0].is("list", "configmaps") && refused[0].is_forbidden());
     assert!(!refused[0].is_write());
+}
+
+const THINGS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.org}
+spec:
+  group: example.org
+  scope: Namespaced
+  names: {plural: things, singular: thing, kind: Thing}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, properties: {size: {type: integer}}}
+---
+apiVersion: example.org/v1
+kind: Thing
+metadata: {name: first}
+spec: {size: 1}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: things}
+rules: [{apiGroups: [example.org], resources: [things], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: things}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: things}
+subjects: [{kind: ServiceAccount, name: reader}]
+";
+
+#[tokio::test]
+async fn a_service_account_may_do_what_an_applied_role_says_and_no_more() {
+    let plane = shared().await.unwrap();
+    let admin = plane.client().await.unwrap();
+    let namespace = create_namespace(&admin, "applied").await.unwrap();
+    let things = THINGS.replace(
+        "name: reader",
+        &format!("name: reader, namespace: {namespace}"),
+    );
+    manifests::apply(&admin, &namespace, &things).await.unwrap();
+
+    let kubeconfig = plane
+        .service_account_kubeconfig(&namespace, "reader")
+        .await
+        .unwrap();
+    let reader = control_plane::client(&kubeconfig).await.unwrap();
+    let read = |path: &str| {
+        let uri = format!("/apis/example.org/v1/namespaces/{namespace}/things{path}");
+        let request = http::Request::get(uri).body(Vec::new()).unwrap();
+        reader.request_text(request)
+    };
+    // The API server learns of new Roles by watching, a moment after they are written.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let first = loop {
+        match read("/first").await {
+            Ok(text) => break text,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    assert!(first.contains(r#""size":1"#), "{first}");
+    assert!(read("").await.is_err(), "a list was not granted");
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_refused_by_its_name() {
+    let client = shared().await.unwrap().client().await.unwrap();
+    let bogus = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, bogus: 1}";
+    let error = manifests::apply(&client, "default", bogus)
+        .await
+        .unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.starts_with("cannot apply ConfigMap x"), "{error}");
+    assert!(error.contains("bogus"), "{error}");
 }
 
 #[tokio::test]
