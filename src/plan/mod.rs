@@ -5,5 +5,10 @@
 //! `controller`.
 
 pub mod capabilities;
+pub mod desired;
+pub mod failure;
+pub mod guard;
 pub mod observed;
+pub mod schedule;
 pub mod step;
+pub mod userlist;
