@@ -33,4 +33,5 @@ pub mod generate;
 pub mod plan;
 pub mod provider;
 pub mod settings;
+pub mod status;
 pub mod telemetry;
