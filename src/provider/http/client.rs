@@ -64,12 +64,19 @@ pub enum Auth {
     /// `Authorization: Bearer` with a token that is fetched and renewed.
     Bearer {
         /// Where tokens come from.
-        source: TokenSource,
-        /// Whether an answer says that the *token* is bad, so that a fresh one may help. [`is_unauthorized`] usually.
+        source: Box<TokenSource>,
+        /// Whether an answer says that the *token* is bad, so that a fresh one may help.
         refused: fn(&Response) -> bool,
     },
     /// A fixed header such as `X-API-KEY`.
     Header(HeaderName, SecretString),
+}
+
+impl Auth {
+    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`is_unauthorized`] usually).
+    pub fn bearer(source: TokenSource, refused: fn(&Response) -> bool) -> Self {
+        Self::Bearer { source: Box::new(source), refused }
+    }
 }
 
 /// Whether the answer is a 401.

@@ -27,7 +27,7 @@ fn source(server: &MockServer) -> TokenSource {
 }
 
 fn bearer(server: &MockServer) -> Http {
-    Http::new(settings(server), Auth::Bearer { source: source(server), refused: is_unauthorized }).unwrap()
+    Http::new(settings(server), Auth::bearer(source(server), is_unauthorized)).unwrap()
 }
 
 fn keyed(settings: HttpSettings) -> Http {
@@ -189,7 +189,7 @@ async fn requests_and_tokens_outside_the_allowed_origins_are_never_sent() {
     let http = keyed(settings(&server));
     let error = http.send(get(&other)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::EndpointRefused);
-    let auth = Auth::Bearer { source: source(&other), refused: is_unauthorized };
+    let auth = Auth::bearer(source(&other), is_unauthorized);
     assert_eq!(Http::new(settings(&server), auth).unwrap_err().kind, ErrorKind::EndpointRefused);
     assert!(other.received_requests().await.unwrap().is_empty());
 }
