@@ -171,7 +171,7 @@ impl Registry {
             let limits = &spec.rate_limit;
             Arc::new(SharedTenant {
                 id: id.to_owned(),
-                limiter: Arc::new(Limiter::new(limits.into())),
+                limiter: Limiter::new(limits.into()),
                 written: Mutex::default(),
             })
         });

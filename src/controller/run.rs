@@ -220,8 +220,9 @@ where
 
 /// `namespace:name` of our ServiceAccount, as the API server knows us; a placeholder for other users.
 async fn who_am_i(client: &Client, settings: &Settings) -> String {
-    let review = Api::<SelfSubjectReview>::all(client.clone()).create(&PostParams::default(), &SelfSubjectReview::default());
-    let user = review.await.ok().and_then(|r| r.status?.user_info?.username);
+    let api = Api::<SelfSubjectReview>::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let user = review.ok().and_then(|r| r.status?.user_info?.username);
     let account = user.as_deref().and_then(|u| u.strip_prefix("system:serviceaccount:")).map(str::to_owned);
     account.unwrap_or_else(|| format!("{}:{NAME}", settings.operator_namespace))
 }
@@ -235,7 +236,7 @@ async fn control<K, R, F>(
     stop: CancellationToken,
     reconcile: R,
 ) where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     R: Fn(Arc<Guarded<K>>, Arc<Context>) -> F + Copy + Send + Sync + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {

@@ -60,6 +60,8 @@ pub struct Capabilities {
     pub tenant_native: bool,
     /// Whether a call that was accepted without effect may be sent a second time. Not where the call has side effects.
     pub repeat_without_effect: bool,
+    /// Calls that requiring a change of one account takes, its read-back included: how fast a batch can be sent.
+    pub calls_per_write: u32,
     /// Accounts per ledger batch: what may be asked twice after a crash at worst where a mark alone is visible.
     pub batch: usize,
     /// Rows asked for per page when `pageSize` is not set.
@@ -74,4 +76,24 @@ pub struct Capabilities {
     pub limits: &'static str,
     /// Where these facts come from: pages, specifications and what was run.
     pub sources: &'static [&'static str],
+}
+
+impl Capabilities {
+    /// What a provider can show and do as words, for the status of its object.
+    pub fn words(&self) -> Vec<String> {
+        let Keys { id, username, email, absence_is_proof: _ } = self.keys;
+        let words = [
+            (id, "UsersByID"),
+            (username, "UsersByUsername"),
+            (email, "UsersByEmail"),
+            (self.groups, "Groups"),
+            (self.populations, "Populations"),
+            (self.visibility == Visibility::MarkAndChangeTime, "ChangeTime"),
+            (self.visibility == Visibility::MarkAndChangeTime, "MaxPasswordAge"),
+            (self.visibility == Visibility::MarkAndSignIn, "ChangeInferredFromSignIn"),
+            (self.revoke_sessions, "RevokeSessions"),
+            (self.tenant_native, "TenantNative"),
+        ];
+        words.iter().filter(|(has, _)| *has).map(|(_, word)| (*word).to_owned()).collect()
+    }
 }

@@ -124,6 +124,13 @@ pub struct AccountStates {
     pub disabled: bool,
 }
 
+impl Default for AccountStates {
+    /// Accounts that can sign in only.
+    fn default() -> Self {
+        Self { active: true, locked: false, disabled: false }
+    }
+}
+
 /// What one target wants, with every reference to a list replaced by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desired {

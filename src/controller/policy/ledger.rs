@@ -87,7 +87,7 @@ impl CampaignLedger {
         for image in images {
             let version = self.store.write(self.ledger.key(), &image, self.versions.get(&image.index)).await?;
             self.versions.insert(image.index, version);
-            self.ledger.written(image.index);
+            self.ledger.written(&image);
         }
         Ok(())
     }

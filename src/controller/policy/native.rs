@@ -122,7 +122,7 @@ async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
     let mut accounts: Vec<Account> = Vec::new();
     loop {
         let page = work.provider().list(&Listing::Tenant, cursor.as_ref()).await.map_err(Halt::Tenant)?;
-        let mut checked = check.page(&page);
+        let mut checked = check.page(&page).map(|_| ());
         if page.next.is_none() {
             checked = checked.and_then(|()| check.end());
         }

@@ -40,7 +40,7 @@ pub struct Policy<'a> {
     /// Its reconcile token.
     pub token: Option<&'a str>,
     /// Whether status speaks of accounts that were required, by target name.
-    pub records_expected: &'a dyn Fn(&str) -> bool,
+    pub records_expected: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether a human has accepted that records are lost.
     pub accept_ledger_loss: bool,
 }
@@ -290,7 +290,7 @@ impl Driver<'_> {
             Halt::Stop(stop) => {
                 run.pass = None;
                 let now = Timestamp::now();
-                let wait = stop.retry_at().map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
+                let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 wait

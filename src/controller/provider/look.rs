@@ -30,10 +30,10 @@ impl Found {
     pub fn outcome(&self, subject: &Subject) -> ProviderOutcome {
         ProviderOutcome {
             generation: subject.generation,
-            provider_type: self.entry.provider_type(),
+            type_: self.entry.provider_type().map(|t| t.as_str()),
             health: self.entry.health.clone(),
             tenant: self.entry.verified.as_ref().map(|(tenant, _)| tenant.clone()),
-            capabilities: self.entry.connection.as_ref().map(|c| c.provider.capabilities()),
+            capabilities: self.entry.connection.as_ref().map(|c| c.provider.capabilities().words()).unwrap_or_default(),
         }
     }
 }
@@ -84,12 +84,8 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
         Health::Ready => return Found { entry, next_probe: None },
         Health::Unverified => false,
         Health::NotReady { fault, .. } => {
-            let fault = *fault;
-            let period = Duration::from_secs(u64::try_from(subject.spec.probe_period_seconds).unwrap_or(300));
-            let longest = Duration::from_secs(connection.provider.capabilities().max_probe_period_seconds.into());
-            let due = *entry.probes.next.get_or_insert_with(|| {
-                Instant::now() + schedule::probe_after(fault.passes(), entry.probes.failed, period, longest)
-            });
+            let pause = pause(*fault, entry.probes.failed, subject, &connection);
+            let due = *entry.probes.next.get_or_insert_with(|| Instant::now() + pause);
             let now = Instant::now();
             if due > now {
                 return Found { entry, next_probe: Some(due - now) };
@@ -108,14 +104,25 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
         Err(error) => {
             let fault = fault::of_listing(&error);
             fail(&mut entry, before, fault, error.to_string(), now);
-            let period = Duration::from_secs(u64::try_from(subject.spec.probe_period_seconds).unwrap_or(300));
-            let longest = Duration::from_secs(connection.provider.capabilities().max_probe_period_seconds.into());
+            let pause = pause(fault, entry.probes.failed, subject, &connection);
             entry.probes.failed += 1;
-            let wait = schedule::probe_after(fault.passes(), entry.probes.failed, period, longest)
-                .max(error.retry_after.unwrap_or_default());
+            let wait = pause.max(error.retry_after.unwrap_or_default());
             entry.probes.next = Some(Instant::now() + wait);
             Found { entry, next_probe: Some(wait) }
         }
+    }
+}
+
+/// How long to wait before the next probe. What may pass by itself is probed soon and at least once a period; what needs
+/// a human once a period, and ever less often.
+fn pause(fault: ProviderFault, failed: u32, subject: &Subject, connection: &Connection) -> Duration {
+    const SOON: i32 = 2;
+    let (period, capabilities) = (subject.spec.probe_period_seconds, connection.provider.capabilities());
+    let slow = schedule::probe_pause(period, 0, capabilities);
+    if fault.passes() {
+        schedule::probe_pause(SOON.min(period), failed, capabilities).min(slow)
+    } else {
+        schedule::probe_pause(period, failed, capabilities)
     }
 }
 

@@ -22,7 +22,7 @@ use super::wake::Dependant;
 use super::{ClusterProviderObject, ProviderObject, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
 use crate::api::{ClusterIdentityProvider, IdentityProvider};
-use crate::status::{ProviderReport, provider_report};
+use crate::status::{Report, provider_report};
 use crate::telemetry::metrics::ReasonLabels;
 
 /// One provider object, of whichever kind.
@@ -82,7 +82,7 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
 }
 
 /// Looks, puts what was found into the registry, and reports it.
-async fn step(subject: &Subject, context: &Context) -> (ProviderReport, Action) {
+async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderStatus>, Action) {
     let before = context.registry.get(&subject.id);
     let found = look::look(subject, before.as_ref(), context).await;
     let changed = before.as_ref().is_none_or(|b| b.health != found.entry.health || b.spec != found.entry.spec);
@@ -93,15 +93,14 @@ async fn step(subject: &Subject, context: &Context) -> (ProviderReport, Action) 
         context.wake_policies_of(&subject.id);
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);
-    let worsens = outcome.health.worsens_at(now).map(|at| at.duration_since(now).unsigned_abs());
-    let next = [found.next_probe, worsens, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
+    let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
     (report, Action::requeue(next))
 }
 
 /// A Ready provider costs no call here; this is only the resync of its object.
 const IDLE: Duration = Duration::from_secs(3600);
 
-async fn say<K>(context: &Context, kind: &'static str, object: &K, report: &ProviderReport)
+async fn say<K>(context: &Context, kind: &'static str, object: &K, report: &Report<IdentityProviderStatus>)
 where
     K: Resource<DynamicType = ()>,
 {

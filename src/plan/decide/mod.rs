@@ -15,7 +15,10 @@ pub use rules::{decide, is_fresh};
 
 use jiff::Timestamp;
 
+use crate::api::FailureCategory;
+
 use super::capabilities::Visibility;
+use super::desired::AccountStates;
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
@@ -24,24 +27,6 @@ pub const SETTLE_SECONDS: u32 = 30;
 
 /// The oldest that a row may be that decides a write, in seconds.
 pub const FRESH_SECONDS: i64 = 30;
-
-/// Which states of accounts a policy is about (`accountStates`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccountStates {
-    /// Neither locked nor disabled.
-    pub active: bool,
-    /// Locked.
-    pub locked: bool,
-    /// Disabled.
-    pub disabled: bool,
-}
-
-impl Default for AccountStates {
-    /// Active accounts only.
-    fn default() -> Self {
-        Self { active: true, locked: false, disabled: false }
-    }
-}
 
 /// What is known about an account besides its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,37 +115,6 @@ impl SkipReason {
             SkipReason::Disabled => "Disabled",
             SkipReason::Gone => "Gone",
             SkipReason::Missing => "Missing",
-        }
-    }
-}
-
-/// Why an account could not be required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailureCategory {
-    /// Nobody has the key.
-    NotFound,
-    /// More than one account has the key.
-    Ambiguous,
-    /// The provider does not let us.
-    Forbidden,
-    /// The provider refuses the write for this account.
-    Rejected,
-    /// Writes were accepted, the mark never appeared.
-    WriteNotEffective,
-    /// It did not work now; the next pass tries again.
-    Transient,
-}
-
-impl FailureCategory {
-    /// The word that people read.
-    pub fn word(self) -> &'static str {
-        match self {
-            FailureCategory::NotFound => "NotFound",
-            FailureCategory::Ambiguous => "Ambiguous",
-            FailureCategory::Forbidden => "Forbidden",
-            FailureCategory::Rejected => "Rejected",
-            FailureCategory::WriteNotEffective => "WriteNotEffective",
-            FailureCategory::Transient => "Transient",
         }
     }
 }

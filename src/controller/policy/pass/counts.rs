@@ -160,6 +160,7 @@ fn findings(tally: &Tally) -> Findings {
             unknown: number(tally.unknown),
         },
         skipped: tally.skipped.iter().map(|(reason, n)| (reason.word(), number(*n))).collect(),
+        failed: tally.failed.iter().map(|(category, n)| (category.as_str(), number(*n))).collect(),
         failures: tally
             .samples
             .iter()

@@ -295,7 +295,7 @@ impl Pass {
         };
         let page = work.provider().list(&reading.listing, reading.cursor.as_ref()).await.map_err(Halt::Tenant)?;
         let received = Instant::now();
-        let mut checked = reading.check.page(&page);
+        let mut checked = reading.check.page(&page).map(|_| ());
         if page.next.is_none() {
             checked = checked.and_then(|()| reading.check.end());
         }
