@@ -122,10 +122,21 @@ async fn requiring_a_change_keeps_other_required_actions_and_attributes() {
     let fixture = Fixture::new("merge", 10, options).await;
     let id = fixture.id("totp").await;
     let path = format!("/users/{}", id.0);
+    // Attributes that the profile does not declare are the ones most easily lost.
+    fixture.realm.admin_grants_role("manage-realm").await.expect("a role");
+    let profile = "/users/profile";
+    let mut rules: Value =
+        fixture.admin(reqwest::Method::GET, profile, json!(null)).await.json().await.expect("a profile");
+    rules["unmanagedAttributePolicy"] = json!("ENABLED");
+    fixture.admin(reqwest::Method::PUT, profile, rules).await;
+    let mut user: Value = fixture.admin(reqwest::Method::GET, &path, json!(null)).await.json().await.expect("a user");
+    user["attributes"] = json!({"costCentre": ["4711"]});
+    fixture.admin(reqwest::Method::PUT, &path, user).await;
     let read = async || -> Value {
         fixture.admin(reqwest::Method::GET, &path, json!(null)).await.json().await.expect("a user")
     };
     let mut before = read().await;
+    assert_eq!(before["attributes"]["costCentre"], json!(["4711"]));
     fixture.require("totp").await.expect("a write");
     assert_eq!(fixture.proxy.take_calls(), ["GET /users/{id}", "PUT /users/{id}"]);
     let after = read().await;
@@ -254,20 +265,26 @@ async fn a_realm_that_does_not_exist_is_told_from_a_user_that_does_not_exist() {
     for step in [Step::RequireChange(nobody.clone()), Step::RevokeSessions(nobody)] {
         assert_eq!(fixture.provider.apply(&step, &open()).await.expect_err("nobody").kind, ErrorKind::NotFound);
     }
-    let base_url = url(&fixture.proxy.url);
-    let settings = settings(&base_url);
-    let config = KeycloakConfig {
-        base_url,
-        realm: "no-such-realm".to_owned(),
-        auth_realm: Some("exists".to_owned()),
-        client_id: OPERATOR_CLIENT.to_owned(),
-        client_secret: fixture.realm.client_secret().into(),
-        page_size: 10,
-    };
-    let elsewhere = Keycloak::connect(config, settings).expect("a client");
-    let error = elsewhere.verify(true).await.expect_err("no realm");
-    assert_eq!(error.kind, ErrorKind::PermissionDenied);
-    assert!(error.message.contains("no-such-realm"), "{error}");
+    for (realm, auth_realm, kind) in [
+        ("no-such-realm", "exists", ErrorKind::PermissionDenied),
+        ("master", "exists", ErrorKind::PermissionDenied),
+        ("exists", "no-such-realm", ErrorKind::AuthenticationFailed),
+    ] {
+        let base_url = url(&fixture.proxy.url);
+        let settings = settings(&base_url);
+        let config = KeycloakConfig {
+            base_url,
+            realm: realm.to_owned(),
+            auth_realm: Some(auth_realm.to_owned()),
+            client_id: OPERATOR_CLIENT.to_owned(),
+            client_secret: fixture.realm.client_secret().into(),
+            page_size: 10,
+        };
+        let elsewhere = Keycloak::connect(config, settings).expect("a client");
+        let error = elsewhere.verify(true).await.expect_err("no such realm, or none of ours");
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.message.contains(realm) || error.message.contains("authRealm"), "{error}");
+    }
 }
 
 #[tokio::test]

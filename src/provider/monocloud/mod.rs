@@ -205,7 +205,8 @@ impl MonoCloud {
         let mut sessions: Vec<Session> = Vec::new();
         for _ in 0..MOST_PAGES {
             let segments = ["users", id.0.as_str(), "sessions"];
-            let page: Rows<Session> = self.page(SESSIONS, About::Sessions, &segments, (Trail::start(), at), &[]).await?;
+            let page: Rows<Session> =
+                self.page(SESSIONS, About::Sessions, &segments, (Trail::start(), at), &[]).await?;
             let known = sessions.len();
             for session in page.rows {
                 if sessions.iter().all(|other| other.session_id != session.session_id) {
