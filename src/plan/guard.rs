@@ -11,11 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::identity_provider::Access;
-use crate::api::password_reset_policy::{Mode, Strategy};
+use crate::api::password_reset_policy::Mode;
 
-use super::desired::{Desired, Requirement};
+use super::desired::Requirement;
 use super::failure::Stop;
-use super::observed::{Enforceable, Tenant};
+use super::observed::Enforceable;
+use super::tenant_native::Refused;
 
 /// A cutoff this far ahead is waited for: people write "now" on a bad night, and clocks differ.
 pub const WAIT_FOR_CUTOFF: SignedDuration = SignedDuration::from_mins(10);
@@ -247,37 +248,12 @@ pub fn permission(situation: &Situation<'_>) -> Permission {
     if suspension.is_some() || mode == Mode::Observe { Permission::Look } else { Permission::Write }
 }
 
-/// Whether the one call for everybody may be sent on this target.
-///
-/// `protected` is the number of protected users of the tenant, the operator's own account apart; `known_changed` says
-/// that an account is known to have a new password already, which the call would take away.
-///
-/// # Errors
-/// `InvalidSpec` with what to change.
-pub fn tenant_native(desired: &Desired, protected: usize, tenant: &Tenant, known_changed: bool) -> Result<(), Stop> {
-    let path = format!("spec.targets[{}].strategy", desired.index);
-    let why = if desired.strategy != Strategy::TenantNative {
-        return Ok(());
-    } else if !desired.selection.tenant {
-        "the scope is not Tenant: write scope: Tenant"
-    } else if !desired.excluded.is_empty() {
-        "somebody is excluded: remove exclude"
-    } else if !desired.account_states.disabled {
-        "it reaches disabled accounts too: add Disabled to accountStates"
-    } else if protected > 0 {
-        "the provider object names protected users, whom it would reach"
-    } else if tenant.own_account_has_password == Some(true) {
-        "it would reach the operator's own account, which has an e-mail credential: use an API user without one"
-    } else if known_changed {
-        "an account has a new password already and would have to change it again"
-    } else {
-        return Ok(());
-    };
-    Err(Stop::stalled(
-        Reason::InvalidSpec,
-        path,
-        format!("TenantNative is one call for everybody, and {why}. Or write strategy: PerUser"),
-    ))
+/// The stop for a target whose one call for everybody is refused; `None` where nothing speaks against it.
+pub fn tenant_native_refused(reasons: &[Refused]) -> Option<Stop> {
+    let first = reasons.first()?;
+    let also = reasons[1..].iter().map(|other| format!(". {}: {}", other.path, other.message));
+    let message = also.fold(first.message.clone(), |message, other| message + &other);
+    Some(Stop::stalled(Reason::InvalidSpec, first.path.clone(), message))
 }
 
 /// How many accounts, groups or populations a name led to, where it should be one.

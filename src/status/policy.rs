@@ -12,7 +12,8 @@ use crate::plan::failure::Health;
 use crate::plan::schedule;
 
 use super::conditions::{self, Conditions, Truth};
-use super::outcome::{self, Findings, PolicyOutcome, TargetOutcome};
+use super::findings::{self, Findings};
+use super::outcome::{PolicyOutcome, TargetOutcome};
 use super::verdict::{self, Rank, Verdict, View};
 use super::{Difference, EventNote, Report, text};
 
@@ -50,7 +51,7 @@ pub(super) fn report(
 
     let conditions = conditions(outcome, &standings, &before.conditions, now);
     let targets: Vec<TargetStatus> = standings.iter().map(|standing| target_status(standing, now)).collect();
-    let counts = targets.iter().filter_map(|target| target.counts).reduce(outcome::add);
+    let counts = targets.iter().filter_map(|target| target.counts).reduce(findings::add);
     let status = PasswordResetPolicyStatus {
         observed_generation: Some(outcome.generation),
         conditions,
@@ -79,7 +80,7 @@ fn standing<'a>(
         .and_then(|status| status.counts)
         .map(|counts| Findings { counts, ..Findings::default() });
     let is_remembered = target.complete.is_none() && remembered.is_some();
-    let complete = target.complete.clone().or(remembered);
+    let complete = target.complete.as_ref().map(Findings::from).or(remembered);
     let verdict = match &outcome.stop {
         Some(stop) => Verdict::of_stop(stop),
         None => verdict::of_target(
@@ -276,10 +277,13 @@ fn target_status(standing: &Standing<'_>, now: Timestamp) -> TargetStatus {
         // Once complete, counts move with the end of a pass, as the conditions do.
         (Some(complete), _) => Some(complete.counts),
         // A pass that starts anew after a restart does not count down what was seen before.
-        (None, Some(running)) => match before.and_then(|status| status.counts) {
-            Some(seen) if seen.targeted > running.counts.targeted => Some(seen),
-            _ => Some(running.counts),
-        },
+        (None, Some(running)) => {
+            let running = Findings::from(running).counts;
+            match before.and_then(|status| status.counts) {
+                Some(seen) if seen.targeted > running.targeted => Some(seen),
+                _ => Some(running),
+            }
+        }
         (None, None) => before.and_then(|status| status.counts),
     };
     let completed_at = before
@@ -307,11 +311,11 @@ fn failures(standings: &[Standing<'_>], before: &PasswordResetPolicyStatus, now:
                 _ => return Vec::new().into_iter(),
             };
             let mut samples: Vec<(usize, FailureSample)> = found
-                .failures
+                .samples
                 .iter()
                 .map(|failure| {
                     let subject = conditions::bounded(&failure.subject, 512);
-                    let category = failure.category.as_str();
+                    let category = failure.category.word();
                     let place =
                         known.iter().position(|sample| sample.subject == subject && sample.category == category);
                     let first_seen =

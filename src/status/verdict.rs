@@ -7,7 +7,8 @@ use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::failure::{Class, Health, Severity, Stop};
 use crate::plan::guard::Suspension;
 
-use super::outcome::{Findings, TargetOutcome};
+use super::findings::Findings;
+use super::outcome::TargetOutcome;
 use super::text;
 
 /// From the worst to the best; a policy says what its worst target says.
