@@ -77,3 +77,6 @@ pub fn provider_report(
 ) -> Report<IdentityProviderStatus> {
     provider::report(outcome, previous, now)
 }
+
+#[cfg(test)]
+mod tests;
