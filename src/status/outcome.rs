@@ -1,6 +1,8 @@
 //! What was found out, as plain data: everything that a report is made from.
 
+use crate::api::identity_provider::ProviderType;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
+use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::{Health, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::observed::Tenant;
@@ -51,11 +53,11 @@ pub struct ProviderOutcome {
     /// The generation of the spec that was worked on.
     pub generation: i64,
     /// The provider's type, where this version knows it.
-    pub type_: Option<&'static str>,
+    pub type_: Option<ProviderType>,
     /// How it stands.
     pub health: Health,
     /// What the last verification in this process said; `None` keeps what the status says.
     pub tenant: Option<Tenant>,
-    /// What the provider can do and show, as words.
-    pub capabilities: Vec<String>,
+    /// What the provider can do and show; `None` where this version does not know it.
+    pub capabilities: Option<&'static Capabilities>,
 }

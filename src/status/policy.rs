@@ -9,6 +9,7 @@ use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::{Counts, FailureSample, PasswordResetPolicyStatus, TargetStatus};
 use crate::api::{ConditionType, Reason};
 use crate::plan::failure::Health;
+use crate::plan::guard::Suspension;
 use crate::plan::schedule;
 
 use super::conditions::{self, Conditions, Truth};
@@ -81,8 +82,8 @@ fn standing<'a>(
         .map(|counts| Findings { counts, ..Findings::default() });
     let is_remembered = target.complete.is_none() && remembered.is_some();
     let complete = target.complete.as_ref().map(Findings::from).or(remembered);
-    let verdict = match &outcome.stop {
-        Some(stop) => Verdict::of_stop(stop),
+    let verdict = match of_policy(outcome) {
+        Some(verdict) => verdict,
         None => verdict::of_target(
             target,
             View {
@@ -97,6 +98,21 @@ fn standing<'a>(
     Standing { target, before, complete, remembered: is_remembered, verdict }
 }
 
+/// What is said instead of anything about the targets, where the policy as a whole is stopped.
+fn of_policy(outcome: &PolicyOutcome) -> Option<Verdict> {
+    let stop = outcome.stop.as_ref()?;
+    Some(match suspension(outcome) {
+        Some(suspension) => Verdict::suspended(suspension),
+        None => Verdict::of_stop(stop),
+    })
+}
+
+/// What stops everything on purpose: the policy's own suspension, or one of every target.
+fn suspension(outcome: &PolicyOutcome) -> Option<&Suspension> {
+    let all = outcome.targets.iter().map(|target| target.suspension.as_ref()).collect::<Option<Vec<_>>>();
+    outcome.suspension.as_ref().or_else(|| all?.first().copied())
+}
+
 fn conditions(
     outcome: &PolicyOutcome,
     standings: &[Standing<'_>],
@@ -104,7 +120,7 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut list = Conditions::new(previous, outcome.generation, now);
-    let stopped = outcome.stop.as_ref().map(Verdict::of_stop);
+    let stopped = of_policy(outcome);
     let mut verdicts: Vec<(&str, &Verdict)> =
         standings.iter().map(|standing| (standing.target.name.as_str(), &standing.verdict)).collect();
     if let Some(stopped) = &stopped {
@@ -144,15 +160,8 @@ fn conditions(
     reached(&mut list, outcome, standings, reason, &ready, remembered);
 
     // Suspended and DriftDetected, only while true
-    let suspensions: Vec<String> = standings
-        .iter()
-        .filter_map(|standing| outcome.suspension.as_ref().or(standing.target.suspension.as_ref()))
-        .map(ToString::to_string)
-        .collect();
-    if let Some(first) = suspensions.first()
-        && suspensions.len() == standings.len()
-    {
-        list.set(ConditionType::Suspended, Truth::True, Reason::Suspended, first);
+    if let Some(suspension) = suspension(outcome) {
+        list.set(ConditionType::Suspended, Truth::True, Reason::Suspended, &suspension.to_string());
     }
     let cleared: i64 =
         standings.iter().filter_map(|standing| standing.complete.as_ref()).map(|found| found.counts.cleared).sum();
@@ -250,7 +259,7 @@ fn reached(
         (Reason::RequirementCleared, text::cleared(&all))
     } else if outcome.mode == Mode::Observe {
         (Reason::Observed, text::observed(&all))
-    } else if outcome.suspension.is_some() {
+    } else if suspension(outcome).is_some() {
         (Reason::Suspended, text::pending(&all))
     } else {
         (Reason::InProgress, text::pending(&all))

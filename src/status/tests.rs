@@ -638,7 +638,7 @@ proptest! {
                 prop_assert!(condition(status, while_true).is_none_or(|c| c.status == "True"));
             }
             prop_assert!(!(is(ConditionType::Reconciling, "True") && is(ConditionType::Stalled, "True")));
-            if is(ConditionType::Ready, "True") {
+            if is(ConditionType::Ready, "True") || is(ConditionType::Suspended, "True") {
                 prop_assert!(condition(status, ConditionType::Reconciling).is_none());
                 prop_assert!(condition(status, ConditionType::Stalled).is_none());
             }

@@ -54,7 +54,12 @@ impl Verdict {
         Self { rank, reason, moving: false, stalled: false, message }
     }
 
-    /// A stop that concerns the whole policy.
+    /// Stopped on purpose.
+    pub(super) fn suspended(suspension: &Suspension) -> Self {
+        Self::resting(Rank::Suspended, Reason::Suspended, suspension.to_string())
+    }
+
+    /// Stopped against its will.
     pub(super) fn of_stop(stop: &Stop) -> Self {
         match stop.class {
             Class::Stalled => Self::stalled(Rank::Stalled, stop.reason, stop.to_string()),
@@ -87,7 +92,7 @@ pub(super) fn of_target(target: &TargetOutcome, view: View<'_>) -> Verdict {
         // Stopping changes nothing about what has been reached.
         return match settled {
             Some(verdict) if verdict.ready() => verdict,
-            _ => Verdict::resting(Rank::Suspended, Reason::Suspended, suspension.to_string()),
+            _ => Verdict::suspended(suspension),
         };
     }
     if let Some(stop) = &target.stop
