@@ -20,7 +20,9 @@ use crate::api::password_reset_policy::{
 use crate::api::references::UserRef;
 
 use super::capabilities::{Capabilities, Visibility};
+use super::decide::AccountStates;
 use super::failure::Stop;
+use super::ledger::Epoch;
 use super::observed::UserKey;
 use super::userlist::{self, ParsedList};
 
@@ -31,6 +33,16 @@ pub enum Requirement {
     ChangedAfter(Timestamp),
     /// Not older than so many days of 24 hours.
     MaxAgeDays(u32),
+}
+
+impl Requirement {
+    /// What the ledger calls it.
+    pub fn epoch(self) -> Epoch {
+        match self {
+            Self::ChangedAfter(cutoff) => Epoch::Cutoff(cutoff.as_second()),
+            Self::MaxAgeDays(days) => Epoch::Age(days),
+        }
+    }
 }
 
 /// Where an entry was written. Prints as in `status.failures[].subject`, and never as a name.
@@ -110,24 +122,6 @@ impl Exclusions {
     /// Whether nobody is left out.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.groups.is_empty() && self.populations.is_empty()
-    }
-}
-
-/// The states of an account that a target means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccountStates {
-    /// Accounts that can sign in.
-    pub active: bool,
-    /// Accounts shut out for a time or until unlocked.
-    pub locked: bool,
-    /// Accounts shut out by an administrator.
-    pub disabled: bool,
-}
-
-impl Default for AccountStates {
-    /// Accounts that can sign in only.
-    fn default() -> Self {
-        Self { active: true, locked: false, disabled: false }
     }
 }
 

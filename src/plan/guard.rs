@@ -11,11 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::identity_provider::Access;
-use crate::api::password_reset_policy::{Mode, Strategy};
+use crate::api::password_reset_policy::Mode;
 
-use super::desired::{Desired, Requirement};
+use super::desired::Requirement;
 use super::failure::Stop;
-use super::observed::{Enforceable, Tenant};
+use super::observed::Enforceable;
+use super::tenant_native::Refused;
 
 /// A cutoff this far ahead is waited for: people write "now" on a bad night, and clocks differ.
 pub const WAIT_FOR_CUTOFF: SignedDuration = SignedDuration::from_mins(10);
@@ -247,37 +248,12 @@ pub fn permission(situation: &Situation<'_>) -> Permission {
     if suspension.is_some() || mode == Mode::Observe { Permission::Look } else { Permission::Write }
 }
 
-/// Whether the one call for everybody may be sent on this target.
-///
-/// `protected` is the number of protected users of the tenant, the operator's own account apart; `known_changed` says
-/// that an account is known to have a new password already, which the call would take away.
-///
-/// # Errors
-/// `InvalidSpec` with what to change.
-pub fn tenant_native(desired: &Desired, protected: usize, tenant: &Tenant, known_changed: bool) -> Result<(), Stop> {
-    let path = format!("spec.targets[{}].strategy", desired.index);
-    let why = if desired.strategy != Strategy::TenantNative {
-        return Ok(());
-    } else if !desired.selection.tenant {
-        "the scope is not Tenant: write scope: Tenant"
-    } else if !desired.excluded.is_empty() {
-        "somebody is excluded: remove exclude"
-    } else if !desired.account_states.disabled {
-        "it reaches disabled accounts too: add Disabled to accountStates"
-    } else if protected > 0 {
-        "the provider object names protected users, whom it would reach"
-    } else if tenant.own_account_has_password == Some(true) {
-        "it would reach the operator's own account, which has an e-mail credential: use an API user without one"
-    } else if known_changed {
-        "an account has a new password already and would have to change it again"
-    } else {
-        return Ok(());
-    };
-    Err(Stop::stalled(
-        Reason::InvalidSpec,
-        path,
-        format!("TenantNative is one call for everybody, and {why}. Or write strategy: PerUser"),
-    ))
+/// The stop for a target whose one call for everybody is refused; `None` where nothing speaks against it.
+pub fn tenant_native_refused(reasons: &[Refused]) -> Option<Stop> {
+    let first = reasons.first()?;
+    let also = reasons[1..].iter().map(|other| format!(". {}: {}", other.path, other.message));
+    let message = also.fold(first.message.clone(), |message, other| message + &other);
+    Some(Stop::stalled(Reason::InvalidSpec, first.path.clone(), message))
 }
 
 /// How many accounts, groups or populations a name led to, where it should be one.
@@ -332,6 +308,205 @@ fn unresolved(how: Unresolved) -> &'static str {
         Unresolved::Several => "more than one has this name: write the id instead",
         Unresolved::CutShort => {
             "the listing of its members broke off, so it is not known whom it protects: it is tried again"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::failure::Class;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn clocks(ours: i64, theirs: i64) -> Clocks {
+        Clocks { ours: at(ours), theirs: Some(at(theirs)) }
+    }
+
+    fn situation() -> Situation<'static> {
+        Situation {
+            index: 1,
+            mode: Mode::Enforce,
+            provider: "IdentityProvider/pingone-prod",
+            access: Access::ReadWrite,
+            enforceable: &Enforceable::Yes,
+            cutoff: at(0),
+            clocks: clocks(0, 0),
+            suspension: None,
+        }
+    }
+
+    fn stop(situation: &Situation<'_>) -> Stop {
+        match permission(situation) {
+            Permission::Stop(stop) => stop,
+            other => panic!("no stop: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cutoff_that_the_providers_clock_has_reached_is_written_for() {
+        assert_eq!(permission(&situation()), Permission::Write);
+        assert_eq!(permission(&Situation { clocks: clocks(-3600, 0), ..situation() }), Permission::Write);
+    }
+
+    #[test]
+    fn a_cutoff_is_compared_with_the_providers_clock_and_not_with_ours() {
+        let stop = stop(&Situation { clocks: clocks(3600, -1), ..situation() });
+        assert_eq!((stop.class, stop.reason), (Class::Waiting, Reason::WaitingForCutoff));
+        assert_eq!(stop.until, Some(at(3601)));
+    }
+
+    #[test]
+    fn without_a_date_our_clock_decides() {
+        let ours = |second| Situation { clocks: Clocks { ours: at(second), theirs: None }, ..situation() };
+        assert_eq!(permission(&ours(0)), Permission::Write);
+        assert_eq!(stop(&ours(-1)).reason, Reason::WaitingForCutoff);
+    }
+
+    #[test]
+    fn ten_minutes_ahead_is_waited_for_and_a_second_more_is_not() {
+        let ten_minutes = stop(&Situation { clocks: clocks(-600, -600), ..situation() });
+        assert_eq!((ten_minutes.class, ten_minutes.reason), (Class::Waiting, Reason::WaitingForCutoff));
+        assert!(ten_minutes.message.contains("do not count"), "{}", ten_minutes.message);
+        let more = stop(&Situation { clocks: clocks(-601, -601), ..situation() });
+        assert_eq!((more.class, more.reason, more.until), (Class::Stalled, Reason::CutoffInFuture, Some(at(-600))));
+        for said in [at(0).to_string(), at(-601).to_string(), at(-600).to_string(), "do not count".into()] {
+            assert!(more.message.contains(&said), "{said} in {}", more.message);
+        }
+    }
+
+    #[test]
+    fn a_clock_more_than_a_day_off_is_not_believed_and_both_are_named() {
+        let day = 24 * 3600;
+        assert_eq!(permission(&Situation { clocks: clocks(0, day), ..situation() }), Permission::Write);
+        for theirs in [day + 1, -day - 1] {
+            let stop = stop(&Situation { clocks: clocks(0, theirs), ..situation() });
+            assert_eq!((stop.class, stop.reason), (Class::Stalled, Reason::ProviderResponseInvalid));
+            assert!(stop.message.contains(&at(0).to_string()) && stop.message.contains(&at(theirs).to_string()));
+        }
+    }
+
+    #[test]
+    fn an_age_is_counted_from_the_earlier_clock() {
+        let age = Requirement::MaxAgeDays(2);
+        assert_eq!(effective_cutoff(age, clocks(0, 90)), at(-172_800));
+        assert_eq!(effective_cutoff(age, clocks(0, -90)), at(-172_890));
+        assert_eq!(effective_cutoff(age, Clocks { ours: at(5), theirs: None }), at(-172_795));
+    }
+
+    #[test]
+    fn a_read_only_provider_is_looked_at_and_never_written_to() {
+        let read_only = Situation { access: Access::ReadOnly, ..situation() };
+        let stop = stop(&read_only);
+        assert_eq!((stop.class, stop.reason), (Class::Stalled, Reason::ReadOnly));
+        assert_eq!(stop.path, "spec.targets[1].providerRef");
+        assert_eq!(permission(&Situation { mode: Mode::Observe, ..read_only }), Permission::Look);
+    }
+
+    #[test]
+    fn a_requirement_that_would_not_bite_is_not_made() {
+        let no = Enforceable::No("the realm has the action switched off: switch it on".into());
+        let stop = stop(&Situation { enforceable: &no, ..situation() });
+        assert_eq!(stop.reason, Reason::NotEnforceable);
+        assert!(stop.message.contains("switch it on"));
+        let unknown = Enforceable::Unknown("the credential may not look".into());
+        assert_eq!(permission(&Situation { enforceable: &unknown, ..situation() }), Permission::Write);
+        assert_eq!(permission(&Situation { enforceable: &no, mode: Mode::Observe, ..situation() }), Permission::Look);
+    }
+
+    #[test]
+    fn a_suspended_policy_is_still_looked_at_and_a_suspended_provider_is_not() {
+        for (suspension, permitted) in [
+            (Suspension::Spec, Permission::Look),
+            (Suspension::Annotation("freeze".into()), Permission::Look),
+            (Suspension::Provider("IdentityProvider/a".into()), Permission::Rest),
+            (Suspension::Operator, Permission::Rest),
+        ] {
+            assert_eq!(permission(&Situation { suspension: Some(&suspension), ..situation() }), permitted);
+        }
+    }
+
+    #[test]
+    fn the_strongest_suspension_counts() {
+        let all =
+            Switches { operator: true, provider: Some("IdentityProvider/a"), annotation: Some("why"), spec: true };
+        assert_eq!(suspension(all), Some(Suspension::Operator));
+        assert_eq!(
+            suspension(Switches { operator: false, ..all }),
+            Some(Suspension::Provider("IdentityProvider/a".into()))
+        );
+        let policy = Switches { operator: false, provider: None, ..all };
+        assert_eq!(suspension(policy), Some(Suspension::Annotation("why".into())));
+        assert_eq!(suspension(Switches { annotation: None, ..policy }), Some(Suspension::Spec));
+        assert_eq!(suspension(Switches::default()), None);
+    }
+
+    #[test]
+    fn the_annotation_suspends_whatever_it_says() {
+        for value in ["", "false", "no\nreason\u{7}", &"x".repeat(5000)] {
+            let suspended = suspension(Switches { annotation: Some(value), ..Switches::default() }).unwrap();
+            let said = suspended.to_string();
+            assert!(said.len() < 500 && !said.contains(char::is_control), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_protects_and_does_not_resolve_stops_with_its_path() {
+        let path = "spec.targets[0].exclude.groups[2]";
+        for how in [Unresolved::Nothing, Unresolved::Several, Unresolved::CutShort] {
+            let exclusion = exclusion_unresolved(path, how);
+            assert_eq!((exclusion.class, exclusion.reason), (Class::Stalled, Reason::ExclusionUnresolved));
+            assert_eq!(exclusion.path, path);
+            assert_eq!(protected_unresolved(path, how).reason, Reason::ProtectedUserUnresolved);
+        }
+        assert_eq!(selection_unresolved(path, Unresolved::Nothing).reason, Reason::SelectionNotFound);
+        assert_eq!(selection_unresolved(path, Unresolved::Several).reason, Reason::SelectionAmbiguous);
+    }
+
+    #[test]
+    fn a_refused_call_for_everybody_names_every_reason() {
+        assert_eq!(tenant_native_refused(&[]), None);
+        let refused = |path: &str, message: &str| Refused { path: path.into(), message: message.into() };
+        let stop = tenant_native_refused(&[refused("spec.a", "change a"), refused("spec.b", "change b")]).unwrap();
+        assert_eq!(stop.to_string(), "spec.a: change a. spec.b: change b");
+        assert_eq!((stop.class, stop.reason), (Class::Stalled, Reason::InvalidSpec));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_written_before_the_deciding_clock_has_reached_the_cutoff(
+            cutoff in -200_000_i64..200_000,
+            ours in -200_000_i64..200_000,
+            theirs in proptest::option::of(-200_000_i64..200_000),
+            read_only in any::<bool>(),
+            observe in any::<bool>(),
+        ) {
+            let clocks = Clocks { ours: at(ours), theirs: theirs.map(at) };
+            let situation = Situation {
+                cutoff: at(cutoff),
+                clocks,
+                access: if read_only { Access::ReadOnly } else { Access::ReadWrite },
+                mode: if observe { Mode::Observe } else { Mode::Enforce },
+                ..situation()
+            };
+            if permission(&situation) == Permission::Write {
+                prop_assert!(at(cutoff) <= clocks.deciding());
+                prop_assert!(theirs.is_none_or(|theirs| (theirs - ours).abs() <= 86_400));
+                prop_assert!(!read_only && !observe);
+            }
+        }
+
+        #[test]
+        fn a_stop_with_a_time_is_another_at_that_time(ahead in 1_i64..50_000, skew in -80_000_i64..80_000) {
+            let look = |now: i64| cutoff_reached(at(ahead), clocks(now + skew, now));
+            let stop = look(0).unwrap_err();
+            let then = stop.until.unwrap().duration_since(at(skew)).as_secs();
+            prop_assert_ne!(look(then).err().map(|later| later.reason), Some(stop.reason));
+            prop_assert_eq!(look(then - 1).err().map(|before| before.reason), Some(stop.reason));
         }
     }
 }

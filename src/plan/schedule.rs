@@ -91,3 +91,94 @@ fn fraction(parts: &[&[u8]]) -> f64 {
     let bits = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::capabilities::{Keys, Paging, Visibility};
+
+    const PROVIDER: Capabilities = Capabilities {
+        name: "Sample",
+        visibility: Visibility::MarkAndSignIn,
+        list_shows_mark: true,
+        list_shows_change_time: false,
+        paging: Paging::Offset,
+        keys: Keys { id: true, username: false, email: true, absence_is_proof: true },
+        groups: true,
+        populations: false,
+        revoke_sessions: true,
+        tenant_native: true,
+        repeat_without_effect: true,
+        batch: 25,
+        page_size: 100,
+        observe_period_seconds: 86_400,
+        max_probe_period_seconds: 21_600,
+        side_effects: "",
+        limits: "",
+        sources: &[],
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn the_setting_goes_before_the_providers_default() {
+        assert_eq!(observe_period(Some(60), &PROVIDER), Duration::from_secs(60));
+        assert_eq!(observe_period(None, &PROVIDER), Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn probes_double_up_to_the_providers_maximum() {
+        let pauses: Vec<u64> = (1..=9).map(|failures| probe_pause(300, failures, &PROVIDER).as_secs()).collect();
+        assert_eq!(pauses, [300, 600, 1200, 2400, 4800, 9600, 19_200, 21_600, 21_600]);
+        assert_eq!(probe_pause(300, u32::MAX, &PROVIDER).as_secs(), 21_600);
+    }
+
+    #[test]
+    fn a_probe_period_above_the_maximum_is_kept() {
+        assert_eq!(probe_pause(86_400, 5, &PROVIDER).as_secs(), 86_400);
+    }
+
+    #[test]
+    fn one_object_has_one_time_and_several_are_spread() {
+        let period = Duration::from_secs(1000);
+        assert_eq!(next_look(period, "uid-1", at(0)), next_look(period, "uid-1", at(0)));
+        let times: std::collections::BTreeSet<_> =
+            (0..100).map(|n| next_look(period, &format!("uid-{n}"), at(0))).collect();
+        assert!(times.len() > 90, "{}", times.len());
+    }
+
+    #[test]
+    fn another_start_gives_another_first_look() {
+        let period = Duration::from_secs(86_400);
+        assert_ne!(first_look(period, "uid-1", at(0)), first_look(period, "uid-1", at(1)));
+    }
+
+    #[test]
+    fn counters_wait_for_ten_seconds_and_never_longer() {
+        assert_eq!(counters_wait(None, at(0)), Duration::ZERO);
+        assert_eq!(counters_wait(Some(at(0)), at(4)), Duration::from_secs(6));
+        assert_eq!(counters_wait(Some(at(0)), at(10)), Duration::ZERO);
+        assert_eq!(counters_wait(Some(at(100)), at(0)), COUNTERS_EVERY);
+    }
+
+    proptest! {
+        #[test]
+        fn looks_stay_within_ten_percent_of_the_period(seconds in 10_u64..604_800, uid in "[a-f0-9]{8}") {
+            let period = Duration::from_secs(seconds);
+            let after = until(next_look(period, &uid, at(0)), at(0));
+            prop_assert!(after >= period.mul_f64(0.9) && after <= period.mul_f64(1.1));
+            let first = until(first_look(period, &uid, at(0)), at(0));
+            prop_assert!(first < period);
+        }
+
+        #[test]
+        fn a_passing_error_is_tried_again_within_75_seconds(failures in any::<u32>(), uid in "[a-f0-9]{8}") {
+            let pause = transient_pause(failures, &uid);
+            prop_assert!(pause >= Duration::from_secs(1) && pause <= Duration::from_secs(75));
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! listing, after a good answer just as after a crash. Who carries that out is `controller`; single accounts that are
 //! due afterwards go through [`super::decide`] like any other.
 
-use super::desired::AccountStates;
+use super::decide::AccountStates;
 use super::evidence::{Evidence, Sighting};
 use super::ledger::{Baseline, Entry, Everybody, EverybodyStage, State};
 use super::observed::{Account, Credential, Mark, SignIn};

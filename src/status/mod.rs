@@ -6,6 +6,7 @@
 //! the controller's work.
 
 mod conditions;
+mod findings;
 pub mod outcome;
 mod policy;
 mod provider;
@@ -20,7 +21,7 @@ use crate::api::Reason;
 use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
 
-pub use outcome::{Failure, Findings, PolicyOutcome, ProviderOutcome, TargetOutcome};
+pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
 
 /// The status to write, and what goes with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,3 +77,6 @@ pub fn provider_report(
 ) -> Report<IdentityProviderStatus> {
     provider::report(outcome, previous, now)
 }
+
+#[cfg(test)]
+mod tests;

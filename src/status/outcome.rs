@@ -1,11 +1,12 @@
 //! What was found out, as plain data: everything that a report is made from.
 
-use crate::api::FailureCategory;
+use crate::api::identity_provider::ProviderType;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
-use crate::api::policy_status::Counts;
+use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::{Health, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::observed::Tenant;
+use crate::plan::tally::Tally;
 
 /// What one look at a policy found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,32 +41,10 @@ pub struct TargetOutcome {
     /// What stops it against its will.
     pub stop: Option<Stop>,
     /// What the pass that runs now has found so far. `None` when none runs.
-    pub running: Option<Findings>,
+    pub running: Option<Tally>,
     /// What the last complete pass at this generation found. `None` before the first one in this process: what the
     /// status says of an earlier process at the same generation then holds on.
-    pub complete: Option<Findings>,
-}
-
-/// Accounts of one target by what is known of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// The counters; `targeted` is the sum of the rest.
-    pub counts: Counts,
-    /// The parts of `skipped`, by the word for why, in a fixed order.
-    pub skipped: Vec<(&'static str, i64)>,
-    /// The parts of `failed`, by category.
-    pub failed: Vec<(&'static str, i64)>,
-    /// Samples of failed accounts.
-    pub failures: Vec<Failure>,
-}
-
-/// One account that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// An account id or a place; never a name or an address.
-    pub subject: String,
-    /// How.
-    pub category: FailureCategory,
+    pub complete: Option<Tally>,
 }
 
 /// What one look at a provider object found out.
@@ -74,42 +53,11 @@ pub struct ProviderOutcome {
     /// The generation of the spec that was worked on.
     pub generation: i64,
     /// The provider's type, where this version knows it.
-    pub type_: Option<&'static str>,
+    pub type_: Option<ProviderType>,
     /// How it stands.
     pub health: Health,
     /// What the last verification in this process said; `None` keeps what the status says.
     pub tenant: Option<Tenant>,
-    /// What the provider can do and show, as words.
-    pub capabilities: Vec<String>,
-}
-
-impl Findings {
-    /// The sum of two targets, without the samples.
-    pub(super) fn and(mut self, other: &Findings) -> Findings {
-        self.counts = add(self.counts, other.counts);
-        for (sums, parts) in [(&mut self.skipped, &other.skipped), (&mut self.failed, &other.failed)] {
-            for (word, count) in parts {
-                match sums.iter_mut().find(|(known, _)| known == word) {
-                    Some((_, sum)) => *sum += count,
-                    None => sums.push((word, *count)),
-                }
-            }
-        }
-        self
-    }
-}
-
-/// The sum of two sets of counters.
-pub(super) fn add(left: Counts, right: Counts) -> Counts {
-    Counts {
-        targeted: left.targeted + right.targeted,
-        compliant: left.compliant + right.compliant,
-        enforced: left.enforced + right.enforced,
-        changed: left.changed + right.changed,
-        pending: left.pending + right.pending,
-        cleared: left.cleared + right.cleared,
-        skipped: left.skipped + right.skipped,
-        failed: left.failed + right.failed,
-        unknown: left.unknown + right.unknown,
-    }
+    /// What the provider can do and show; `None` where this version does not know it.
+    pub capabilities: Option<&'static Capabilities>,
 }

@@ -9,10 +9,12 @@ use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::{Counts, FailureSample, PasswordResetPolicyStatus, TargetStatus};
 use crate::api::{ConditionType, Reason};
 use crate::plan::failure::Health;
+use crate::plan::guard::Suspension;
 use crate::plan::schedule;
 
 use super::conditions::{self, Conditions, Truth};
-use super::outcome::{self, Findings, PolicyOutcome, TargetOutcome};
+use super::findings::{self, Findings};
+use super::outcome::{PolicyOutcome, TargetOutcome};
 use super::verdict::{self, Rank, Verdict, View};
 use super::{Difference, EventNote, Report, text};
 
@@ -50,7 +52,7 @@ pub(super) fn report(
 
     let conditions = conditions(outcome, &standings, &before.conditions, now);
     let targets: Vec<TargetStatus> = standings.iter().map(|standing| target_status(standing, now)).collect();
-    let counts = targets.iter().filter_map(|target| target.counts).reduce(outcome::add);
+    let counts = targets.iter().filter_map(|target| target.counts).reduce(findings::add);
     let status = PasswordResetPolicyStatus {
         observed_generation: Some(outcome.generation),
         conditions,
@@ -79,9 +81,9 @@ fn standing<'a>(
         .and_then(|status| status.counts)
         .map(|counts| Findings { counts, ..Findings::default() });
     let is_remembered = target.complete.is_none() && remembered.is_some();
-    let complete = target.complete.clone().or(remembered);
-    let verdict = match &outcome.stop {
-        Some(stop) => Verdict::of_stop(stop),
+    let complete = target.complete.as_ref().map(Findings::from).or(remembered);
+    let verdict = match of_policy(outcome) {
+        Some(verdict) => verdict,
         None => verdict::of_target(
             target,
             View {
@@ -96,6 +98,21 @@ fn standing<'a>(
     Standing { target, before, complete, remembered: is_remembered, verdict }
 }
 
+/// What is said instead of anything about the targets, where the policy as a whole is stopped.
+fn of_policy(outcome: &PolicyOutcome) -> Option<Verdict> {
+    let stop = outcome.stop.as_ref()?;
+    Some(match suspension(outcome) {
+        Some(suspension) => Verdict::suspended(suspension),
+        None => Verdict::of_stop(stop),
+    })
+}
+
+/// What stops everything on purpose: the policy's own suspension, or one of every target.
+fn suspension(outcome: &PolicyOutcome) -> Option<&Suspension> {
+    let all = outcome.targets.iter().map(|target| target.suspension.as_ref()).collect::<Option<Vec<_>>>();
+    outcome.suspension.as_ref().or_else(|| all?.first().copied())
+}
+
 fn conditions(
     outcome: &PolicyOutcome,
     standings: &[Standing<'_>],
@@ -103,7 +120,7 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut list = Conditions::new(previous, outcome.generation, now);
-    let stopped = outcome.stop.as_ref().map(Verdict::of_stop);
+    let stopped = of_policy(outcome);
     let mut verdicts: Vec<(&str, &Verdict)> =
         standings.iter().map(|standing| (standing.target.name.as_str(), &standing.verdict)).collect();
     if let Some(stopped) = &stopped {
@@ -143,15 +160,8 @@ fn conditions(
     reached(&mut list, outcome, standings, reason, &ready, remembered);
 
     // Suspended and DriftDetected, only while true
-    let suspensions: Vec<String> = standings
-        .iter()
-        .filter_map(|standing| outcome.suspension.as_ref().or(standing.target.suspension.as_ref()))
-        .map(ToString::to_string)
-        .collect();
-    if let Some(first) = suspensions.first()
-        && suspensions.len() == standings.len()
-    {
-        list.set(ConditionType::Suspended, Truth::True, Reason::Suspended, first);
+    if let Some(suspension) = suspension(outcome) {
+        list.set(ConditionType::Suspended, Truth::True, Reason::Suspended, &suspension.to_string());
     }
     let cleared: i64 =
         standings.iter().filter_map(|standing| standing.complete.as_ref()).map(|found| found.counts.cleared).sum();
@@ -249,7 +259,7 @@ fn reached(
         (Reason::RequirementCleared, text::cleared(&all))
     } else if outcome.mode == Mode::Observe {
         (Reason::Observed, text::observed(&all))
-    } else if outcome.suspension.is_some() {
+    } else if suspension(outcome).is_some() {
         (Reason::Suspended, text::pending(&all))
     } else {
         (Reason::InProgress, text::pending(&all))
@@ -276,10 +286,13 @@ fn target_status(standing: &Standing<'_>, now: Timestamp) -> TargetStatus {
         // Once complete, counts move with the end of a pass, as the conditions do.
         (Some(complete), _) => Some(complete.counts),
         // A pass that starts anew after a restart does not count down what was seen before.
-        (None, Some(running)) => match before.and_then(|status| status.counts) {
-            Some(seen) if seen.targeted > running.counts.targeted => Some(seen),
-            _ => Some(running.counts),
-        },
+        (None, Some(running)) => {
+            let running = Findings::from(running).counts;
+            match before.and_then(|status| status.counts) {
+                Some(seen) if seen.targeted > running.targeted => Some(seen),
+                _ => Some(running),
+            }
+        }
         (None, None) => before.and_then(|status| status.counts),
     };
     let completed_at = before
@@ -307,11 +320,11 @@ fn failures(standings: &[Standing<'_>], before: &PasswordResetPolicyStatus, now:
                 _ => return Vec::new().into_iter(),
             };
             let mut samples: Vec<(usize, FailureSample)> = found
-                .failures
+                .samples
                 .iter()
                 .map(|failure| {
                     let subject = conditions::bounded(&failure.subject, 512);
-                    let category = failure.category.as_str();
+                    let category = failure.category.word();
                     let place =
                         known.iter().position(|sample| sample.subject == subject && sample.category == category);
                     let first_seen =

@@ -4,7 +4,7 @@
 use crate::api::Reason;
 use crate::api::password_reset_policy::Mode;
 
-use super::outcome::Findings;
+use super::findings::Findings;
 
 pub(super) fn in_progress(mode: Mode) -> String {
     match mode {

@@ -7,7 +7,8 @@ use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::failure::{Class, Health, Severity, Stop};
 use crate::plan::guard::Suspension;
 
-use super::outcome::{Findings, TargetOutcome};
+use super::findings::Findings;
+use super::outcome::TargetOutcome;
 use super::text;
 
 /// From the worst to the best; a policy says what its worst target says.
@@ -53,7 +54,12 @@ impl Verdict {
         Self { rank, reason, moving: false, stalled: false, message }
     }
 
-    /// A stop that concerns the whole policy.
+    /// Stopped on purpose.
+    pub(super) fn suspended(suspension: &Suspension) -> Self {
+        Self::resting(Rank::Suspended, Reason::Suspended, suspension.to_string())
+    }
+
+    /// Stopped against its will.
     pub(super) fn of_stop(stop: &Stop) -> Self {
         match stop.class {
             Class::Stalled => Self::stalled(Rank::Stalled, stop.reason, stop.to_string()),
@@ -86,7 +92,7 @@ pub(super) fn of_target(target: &TargetOutcome, view: View<'_>) -> Verdict {
         // Stopping changes nothing about what has been reached.
         return match settled {
             Some(verdict) if verdict.ready() => verdict,
-            _ => Verdict::resting(Rank::Suspended, Reason::Suspended, suspension.to_string()),
+            _ => Verdict::suspended(suspension),
         };
     }
     if let Some(stop) = &target.stop

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::api::identity_provider::{IdentityProviderSpec, Keycloak, Looker, MonoCloud, PingOne, RateLimit, Region};
 use crate::controller::credentials;
 use crate::controller::references::Content;
+use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::ProviderFault;
 use crate::provider::http::{HttpSettings, Limiter, Limits, Origin};
 use crate::provider::{ErrorKind, Provider, ProviderError, keycloak, looker, monocloud, pingone};
@@ -108,7 +109,7 @@ impl Connecting<'_> {
             auth_base,
             client_id: self.client_id()?,
             client_secret: self.value("clientSecret")?,
-            page_size: self.page_size(),
+            page_size: self.page_size(&pingone::CAPABILITIES),
         };
         Ok(Arc::new(pingone::PingOne::connect(config, http)?))
     }
@@ -121,7 +122,7 @@ impl Connecting<'_> {
             base_url,
             client_id: self.client_id()?,
             client_secret: self.value("clientSecret")?,
-            page_size: self.page_size(),
+            page_size: self.page_size(&looker::CAPABILITIES),
         };
         Ok(Arc::new(looker::Looker::connect(config, http)?))
     }
@@ -131,7 +132,7 @@ impl Connecting<'_> {
         self.bound_to(&[&base_url])?;
         let http = self.http(&[&base_url]);
         let config =
-            monocloud::MonoCloudConfig { base_url, api_key: self.value("apiKey")?, page_size: self.page_size() };
+            monocloud::MonoCloudConfig { base_url, api_key: self.value("apiKey")?, page_size: self.page_size(&monocloud::CAPABILITIES) };
         Ok(Arc::new(monocloud::MonoCloud::connect(config, http)?))
     }
 
@@ -145,7 +146,7 @@ impl Connecting<'_> {
             auth_realm: block.auth_realm.clone(),
             client_id: self.client_id()?,
             client_secret: self.value("clientSecret")?,
-            page_size: self.page_size(),
+            page_size: self.page_size(&keycloak::CAPABILITIES),
         };
         Ok(Arc::new(keycloak::Keycloak::connect(config, http)?))
     }
@@ -155,16 +156,17 @@ impl Connecting<'_> {
         HttpSettings { ca_bundle: self.material.ca_bundle.clone(), ..HttpSettings::new(self.limiter.clone(), origins) }
     }
 
-    fn page_size(&self) -> Option<u32> {
-        self.spec.page_size.and_then(|size| u32::try_from(size).ok())
+    fn page_size(&self, capabilities: &Capabilities) -> u32 {
+        self.spec.page_size.and_then(|size| u32::try_from(size).ok()).unwrap_or(capabilities.page_size)
     }
 
     fn value(&self, key: &str) -> Result<SecretString, ConnectError> {
         credentials::value(&self.material.secret, &self.material.secret_name, key).map_err(secret_invalid)
     }
 
-    fn client_id(&self) -> Result<SecretString, ConnectError> {
-        self.value("clientID")
+    /// An identifier rather than a secret: it names the client in every request.
+    fn client_id(&self) -> Result<String, ConnectError> {
+        Ok(self.value("clientID")?.expose_secret().to_owned())
     }
 
     fn bound_to(&self, urls: &[&Url]) -> Result<(), ConnectError> {

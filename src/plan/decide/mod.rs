@@ -18,7 +18,6 @@ use jiff::Timestamp;
 use crate::api::FailureCategory;
 
 use super::capabilities::Visibility;
-use super::desired::AccountStates;
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
@@ -27,6 +26,24 @@ pub const SETTLE_SECONDS: u32 = 30;
 
 /// The oldest that a row may be that decides a write, in seconds.
 pub const FRESH_SECONDS: i64 = 30;
+
+/// Which states of accounts a policy is about (`accountStates`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountStates {
+    /// Neither locked nor disabled.
+    pub active: bool,
+    /// Locked.
+    pub locked: bool,
+    /// Disabled.
+    pub disabled: bool,
+}
+
+impl Default for AccountStates {
+    /// Active accounts only.
+    fn default() -> Self {
+        Self { active: true, locked: false, disabled: false }
+    }
+}
 
 /// What is known about an account besides its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
