@@ -77,23 +77,3 @@ pub struct Capabilities {
     /// Where these facts come from: pages, specifications and what was run.
     pub sources: &'static [&'static str],
 }
-
-impl Capabilities {
-    /// What a provider can show and do as words, for the status of its object.
-    pub fn words(&self) -> Vec<String> {
-        let Keys { id, username, email, absence_is_proof: _ } = self.keys;
-        let words = [
-            (id, "UsersByID"),
-            (username, "UsersByUsername"),
-            (email, "UsersByEmail"),
-            (self.groups, "Groups"),
-            (self.populations, "Populations"),
-            (self.visibility == Visibility::MarkAndChangeTime, "ChangeTime"),
-            (self.visibility == Visibility::MarkAndChangeTime, "MaxPasswordAge"),
-            (self.visibility == Visibility::MarkAndSignIn, "ChangeInferredFromSignIn"),
-            (self.revoke_sessions, "RevokeSessions"),
-            (self.tenant_native, "TenantNative"),
-        ];
-        words.iter().filter(|(has, _)| *has).map(|(_, word)| (*word).to_owned()).collect()
-    }
-}

@@ -324,7 +324,7 @@ fn failures(standings: &[Standing<'_>], before: &PasswordResetPolicyStatus, now:
                 .iter()
                 .map(|failure| {
                     let subject = conditions::bounded(&failure.subject, 512);
-                    let category = failure.category.word();
+                    let category = failure.category.as_str();
                     let place =
                         known.iter().position(|sample| sample.subject == subject && sample.category == category);
                     let first_seen =

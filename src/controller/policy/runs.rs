@@ -9,7 +9,7 @@ use super::ledger::CampaignLedger;
 use super::pass::Pass;
 use crate::plan::desired::Desired;
 use crate::plan::failure::Stop;
-use crate::status::Findings;
+use crate::plan::tally::Tally;
 
 /// One policy at one generation.
 #[derive(Default)]
@@ -40,7 +40,7 @@ pub struct TargetRun {
     /// The campaign's ledger, once it was read.
     pub ledger: Option<CampaignLedger>,
     /// What the last complete pass found.
-    pub complete: Option<Findings>,
+    pub complete: Option<Tally>,
     /// When the next pass is due; `None` means now.
     pub next_look: Option<Instant>,
     /// Why the last attempt stopped.

@@ -93,7 +93,7 @@ pub async fn advance(
             next
         }
     };
-    outcome.running = run.pass.as_ref().map(|pass| pass.counts().findings());
+    outcome.running = run.pass.as_ref().map(|pass| pass.counts().tally());
     outcome.complete = run.complete.clone();
     Slice { outcome, next }
 }
@@ -260,7 +260,7 @@ impl Driver<'_> {
                 Duration::ZERO
             }
             Progress::Complete => {
-                run.complete = run.pass.take().map(|pass| pass.counts().findings());
+                run.complete = run.pass.take().map(|pass| pass.counts().tally());
                 let capabilities = self.ready.connection.provider.capabilities();
                 let period = schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities);
                 let now = Timestamp::now();

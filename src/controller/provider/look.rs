@@ -30,10 +30,10 @@ impl Found {
     pub fn outcome(&self, subject: &Subject) -> ProviderOutcome {
         ProviderOutcome {
             generation: subject.generation,
-            type_: self.entry.provider_type().map(|t| t.as_str()),
+            type_: self.entry.provider_type(),
             health: self.entry.health.clone(),
             tenant: self.entry.verified.as_ref().map(|(tenant, _)| tenant.clone()),
-            capabilities: self.entry.connection.as_ref().map(|c| c.provider.capabilities().words()).unwrap_or_default(),
+            capabilities: self.entry.connection.as_ref().map(|c| c.provider.capabilities()),
         }
     }
 }

@@ -4,12 +4,10 @@ use std::collections::HashSet;
 
 use crate::api::FailureCategory;
 use crate::api::password_reset_policy::MissingUsers;
-use crate::api::policy_status::Counts as StatusCounts;
 use crate::plan::decide::{SkipReason, Verdict};
 use crate::plan::desired::Place;
 use crate::plan::ledger::AccountKey;
 use crate::plan::tally::Tally;
-use crate::status::{Failure, Findings};
 
 /// Where an account was found, which decides whether the next round counts it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,37 +132,13 @@ impl Counts {
     }
 
     /// What there is to report.
-    pub fn findings(&self) -> Findings {
+    pub fn tally(&self) -> Tally {
         let listed = match &self.shown {
             Some(before) if self.listed.targeted() < before.targeted() => before,
             _ => &self.listed,
         };
         let mut tally = self.by_key.clone();
         tally.merge(listed);
-        findings(&tally)
-    }
-}
-
-fn findings(tally: &Tally) -> Findings {
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    Findings {
-        counts: StatusCounts {
-            targeted: number(tally.targeted()),
-            compliant: number(tally.compliant),
-            enforced: number(tally.enforced),
-            changed: number(tally.changed),
-            pending: number(tally.pending),
-            cleared: number(tally.cleared),
-            skipped: number(tally.skipped_total()),
-            failed: number(tally.failed_total()),
-            unknown: number(tally.unknown),
-        },
-        skipped: tally.skipped.iter().map(|(reason, n)| (reason.word(), number(*n))).collect(),
-        failed: tally.failed.iter().map(|(category, n)| (category.as_str(), number(*n))).collect(),
-        failures: tally
-            .samples
-            .iter()
-            .map(|sample| Failure { subject: sample.subject.clone(), category: sample.category })
-            .collect(),
+        tally
     }
 }

@@ -34,7 +34,7 @@ use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
 use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey};
-use crate::plan::observed::{Account, AccountId};
+use crate::plan::observed::AccountId;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 
 /// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
@@ -284,9 +284,4 @@ fn concerns_tenant(error: &ProviderError) -> bool {
 /// How old a row is by our own monotonic clock.
 fn age(row: &Row) -> Duration {
     row.received.elapsed()
-}
-
-/// The account of a row.
-fn account(row: &Row) -> &Account {
-    &row.account
 }
