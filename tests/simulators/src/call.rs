@@ -60,16 +60,18 @@ impl Call {
         credential.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte))) as u32
     }
 
-    /// Whether the call tries to change something and belongs into the ledger.
+    /// Whether the call tries to change something and belongs into the ledger. Getting a token does not.
     pub fn is_write(&self) -> bool {
-        !self.template.starts_with("GET ") && self.host == Host::Api
+        self.host == Host::Api && !self.template.starts_with("GET ") && self.template != crate::looker::LOGIN
     }
 }
 
 /// Decodes `a=b&c=d`; empty when it is malformed.
 pub(crate) fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let uri = format!("/?{text}").parse::<Uri>().ok();
-    uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()).map(|Query(pairs)| pairs).unwrap_or_default()
+    uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())
+        .map(|Query(pairs)| pairs)
+        .unwrap_or_default()
 }
 
 /// How a path was matched.
@@ -180,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_path_finds_its_template_and_its_decoded_parameters() {
-        let Match::Found(template, parameters) = find(TEMPLATES, &Method::GET, "/users/a%2Fb") else { panic!("not found") };
+        let Match::Found(template, parameters) = find(TEMPLATES, &Method::GET, "/users/a%2Fb") else {
+            panic!("not found")
+        };
         assert_eq!((template, parameters), ("GET /users/{user}", vec![("user", "a/b".to_owned())]));
         assert!(matches!(find(TEMPLATES, &Method::GET, "/users/search"), Match::Found("GET /users/search", _)));
         assert!(matches!(find(TEMPLATES, &Method::PUT, "/users/1/password"), Match::WrongMethod));
@@ -190,8 +194,12 @@ mod tests {
 
     #[test]
     fn sparse_fields_keep_what_was_named_also_inside_objects() {
-        let value = json!({"id": "1", "email": "e", "credentials_email": {"email": "e", "password_reset_url": "secret"}});
-        assert_eq!(sparse(value, "id, credentials_email(email)"), json!({"id": "1", "credentials_email": {"email": "e"}}));
+        let value =
+            json!({"id": "1", "email": "e", "credentials_email": {"email": "e", "password_reset_url": "secret"}});
+        assert_eq!(
+            sparse(value, "id, credentials_email(email)"),
+            json!({"id": "1", "credentials_email": {"email": "e"}})
+        );
     }
 
     #[test]

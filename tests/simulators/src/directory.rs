@@ -94,7 +94,7 @@ impl Directory {
             (_, Class::ApiUser) => self.api_user_has_credential,
             (Kind::Looker, Class::Federated) => true,
             // A federated PingOne user may have kept a password from before; both kinds exist.
-            (Kind::PingOne, Class::Federated) => index % 2 == 0,
+            (Kind::PingOne, Class::Federated) => index.is_multiple_of(2),
             (Kind::MonoCloud, Class::Federated) => false,
             _ => true,
         }
@@ -125,7 +125,8 @@ impl Directory {
         }
         let signs_in = !matches!(class, Class::NeverSignedIn | Class::ServiceAccount | Class::ApiUser);
         let new_credential = class == Class::RecentlyChanged;
-        let signed_in_at = signs_in.then(|| if new_credential { people.recent_change(index) } else { people.old_sign_in(index) });
+        let signed_in_at =
+            signs_in.then(|| if new_credential { people.recent_change(index) } else { people.old_sign_in(index) });
         State {
             marked: class == Class::AlreadyMarked || (self.forced_all && has_password),
             locked_out: class == Class::LockedOut,
