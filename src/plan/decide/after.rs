@@ -39,9 +39,8 @@ pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timesta
     decide(read, &Facts { entry: Some(*intent), complete: true, ..Facts::default() }, rules, now)
 }
 
-/// Whether the sessions of an account are to be ended now: the mark is confirmed by this verdict, whoever set it, and
-/// they have not been ended before. `entry` is what is remembered after the decision.
-pub fn sessions_due(verdict: Verdict, entry: Option<&Entry>) -> bool {
-    verdict == Verdict::Enforced
-        && entry.is_some_and(|entry| matches!(entry.state, State::Marked { .. }) && !entry.revoked)
+/// Whether the sessions of an account are to be ended now: `seen` shows the mark, whoever set it, and they have not been
+/// ended before. `entry` is what is remembered after the decision. A lockout confirms no mark.
+pub fn sessions_due(seen: &Account, verdict: Verdict, entry: Option<&Entry>) -> bool {
+    verdict == Verdict::Enforced && seen.mark == Mark::Marked && entry.is_some_and(|entry| !entry.revoked)
 }

@@ -135,6 +135,12 @@ impl Sealed {
         self.slots.retain(|slot| slot.entry().is_some_and(|entry| keep(&entry)));
         self.slots.shrink_to_fit();
     }
+
+    /// The memory that entries take, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
 }
 
 fn slot(key: AccountKey, shard: u16, entry: &Entry) -> Slot {
