@@ -162,7 +162,10 @@ impl Pass {
     }
 
     /// Takes in what became of one write. Returns the error that stops the rest.
-    fn ended(&mut self, work: &mut Work<'_>, due: Due, sent: Sent) -> Option<ProviderError> {
+    fn ended(&mut self, work: &mut Work<'_>, mut due: Due, sent: Sent) -> Option<ProviderError> {
+        if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
+            due.row.account.mark = account.mark;
+        }
         let intent = work.ledger.ledger.entry(&due.key);
         let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
         match (sent, intent) {

@@ -112,7 +112,7 @@ impl Pass {
     pub(super) fn queue_sessions(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
         use crate::api::password_reset_policy::Sessions;
         let wanted = work.ready.desired.sessions == Sessions::Revoke && !self.sessions_refused && work.may_write;
-        if wanted && sessions_due(verdict, work.ledger.ledger.entry(&key).as_ref()) {
+        if wanted && sessions_due(&row.account, verdict, work.ledger.ledger.entry(&key).as_ref()) {
             self.sessions.push_back(row.account.id.clone());
         }
     }
