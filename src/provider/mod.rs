@@ -5,6 +5,8 @@
 
 pub mod error;
 pub mod http;
+pub mod looker;
+pub mod pingone;
 
 use std::sync::Arc;
 

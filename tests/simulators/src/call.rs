@@ -69,7 +69,9 @@ impl Call {
 /// Decodes `a=b&c=d`; empty when it is malformed.
 pub(crate) fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let uri = format!("/?{text}").parse::<Uri>().ok();
-    uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()).map(|Query(pairs)| pairs).unwrap_or_default()
+    uri.and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())
+        .map(|Query(pairs)| pairs)
+        .unwrap_or_default()
 }
 
 /// How a path was matched.
@@ -180,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_path_finds_its_template_and_its_decoded_parameters() {
-        let Match::Found(template, parameters) = find(TEMPLATES, &Method::GET, "/users/a%2Fb") else { panic!("not found") };
+        let Match::Found(template, parameters) = find(TEMPLATES, &Method::GET, "/users/a%2Fb") else {
+            panic!("not found")
+        };
         assert_eq!((template, parameters), ("GET /users/{user}", vec![("user", "a/b".to_owned())]));
         assert!(matches!(find(TEMPLATES, &Method::GET, "/users/search"), Match::Found("GET /users/search", _)));
         assert!(matches!(find(TEMPLATES, &Method::PUT, "/users/1/password"), Match::WrongMethod));
@@ -190,8 +194,12 @@ mod tests {
 
     #[test]
     fn sparse_fields_keep_what_was_named_also_inside_objects() {
-        let value = json!({"id": "1", "email": "e", "credentials_email": {"email": "e", "password_reset_url": "secret"}});
-        assert_eq!(sparse(value, "id, credentials_email(email)"), json!({"id": "1", "credentials_email": {"email": "e"}}));
+        let value =
+            json!({"id": "1", "email": "e", "credentials_email": {"email": "e", "password_reset_url": "secret"}});
+        assert_eq!(
+            sparse(value, "id, credentials_email(email)"),
+            json!({"id": "1", "credentials_email": {"email": "e"}})
+        );
     }
 
     #[test]

@@ -57,8 +57,10 @@ pub(crate) fn answer(simulation: &Simulation, parts: &Parts, body: &[u8]) -> Ans
         _ => return bad(404, format!("there is no {} {path}; there are: {}", parts.method, ROUTES.join(", "))),
     };
     let query = parse_pairs(parts.uri.query().unwrap_or_default());
-    let number = |name: &str| query.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.parse::<u64>().ok());
-    let parameter = |name: &str| parameters.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str());
+    let number =
+        |name: &str| query.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.parse::<u64>().ok());
+    let parameter =
+        |name: &str| parameters.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str());
     let limit = number("limit").unwrap_or(1_000);
     match template {
         "GET /_control/summary" => good(summary(simulation)),

@@ -125,7 +125,8 @@ impl Directory {
         }
         let signs_in = !matches!(class, Class::NeverSignedIn | Class::ServiceAccount | Class::ApiUser);
         let new_credential = class == Class::RecentlyChanged;
-        let signed_in_at = signs_in.then(|| if new_credential { people.recent_change(index) } else { people.old_sign_in(index) });
+        let signed_in_at =
+            signs_in.then(|| if new_credential { people.recent_change(index) } else { people.old_sign_in(index) });
         State {
             marked: class == Class::AlreadyMarked || (self.forced_all && has_password),
             locked_out: class == Class::LockedOut,

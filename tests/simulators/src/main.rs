@@ -53,7 +53,10 @@ fn mix(text: &str) -> anyhow::Result<Mix> {
     match text {
         "ordinary" => Ok(Mix::Ordinary),
         "awkward" => Ok(Mix::Awkward),
-        list => Ok(Mix::Classes(serde_json::from_str(list).context("--population is neither `ordinary` nor `awkward` nor a JSON list of classes")?)),
+        list => Ok(Mix::Classes(
+            serde_json::from_str(list)
+                .context("--population is neither `ordinary` nor `awkward` nor a JSON list of classes")?,
+        )),
     }
 }
 
@@ -62,7 +65,8 @@ fn options(arguments: &Arguments) -> anyhow::Result<Options> {
     let mut options = Options::new(population);
     if let Some(path) = &arguments.faults {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        options.faults = serde_json::from_str::<Faults>(&text).with_context(|| format!("{} holds no switches", path.display()))?;
+        options.faults =
+            serde_json::from_str::<Faults>(&text).with_context(|| format!("{} holds no switches", path.display()))?;
     }
     options.epoch = arguments.epoch;
     options.port = arguments.port;

@@ -69,7 +69,9 @@ impl World {
             _ if !self.directory.has_password(index) => Some("has no password here"),
             _ if state.disabled => Some("is disabled"),
             _ if state.locked_out => Some("is locked out"),
-            Class::AccountLocked | Class::Blocked | Class::CredentialDisabled => Some("is locked, blocked or has a disabled credential"),
+            Class::AccountLocked | Class::Blocked | Class::CredentialDisabled => {
+                Some("is locked, blocked or has a disabled credential")
+            }
             _ => None,
         }
     }
@@ -125,7 +127,9 @@ impl World {
             Play::LocksOut | Play::Expires => (Actor::Person, Effect::Altered),
             Play::Clears => (Actor::Admin, Effect::Unmarked),
             Play::Marks => (Actor::Admin, crate::world::marking(before)),
-            Play::SetsTemporaryPassword | Play::Disables | Play::Enables | Play::Deletes => (Actor::Admin, Effect::Altered),
+            Play::SetsTemporaryPassword | Play::Disables | Play::Enables | Play::Deletes => {
+                (Actor::Admin, Effect::Altered)
+            }
         };
         self.ledger.append(Entry {
             time: now,
@@ -152,7 +156,12 @@ impl World {
             username: directory.people.username(index),
             email: directory.people.email(index),
             class: directory.class(index),
-            groups: directory.groups.iter().filter(|group| directory.is_member(group, index)).map(|group| group.name.clone()).collect(),
+            groups: directory
+                .groups
+                .iter()
+                .filter(|group| directory.is_member(group, index))
+                .map(|group| group.name.clone())
+                .collect(),
             has_password: directory.has_password(index),
             marked: state.marked,
             locked_out: state.locked_out,

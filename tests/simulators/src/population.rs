@@ -200,10 +200,14 @@ impl People {
             }
             let count = match share {
                 Share::Count(count) => count,
-                Share::PerMille(parts) => u32::try_from((u64::from(users) * u64::from(parts)).div_ceil(1000)).unwrap_or(u32::MAX),
+                Share::PerMille(parts) => {
+                    u32::try_from((u64::from(users) * u64::from(parts)).div_ceil(1000)).unwrap_or(u32::MAX)
+                }
             };
             let end = next.checked_add(count).filter(|end| *end <= users);
-            let end = end.ok_or_else(|| format!("{count} users of class {class:?} do not fit: only {} of {users} are left", users - next))?;
+            let end = end.ok_or_else(|| {
+                format!("{count} users of class {class:?} do not fit: only {} of {users} are left", users - next)
+            })?;
             ranges.push((next..end, class));
             next = end;
         }
@@ -335,7 +339,8 @@ mod tests {
 
     #[test]
     fn classes_have_exactly_the_counts_asked_for_and_are_spread() {
-        let population = Population::with(1_000, &[(Class::Disabled, Share::Count(7)), (Class::Expired, Share::PerMille(30))]);
+        let population =
+            Population::with(1_000, &[(Class::Disabled, Share::Count(7)), (Class::Expired, Share::PerMille(30))]);
         let people = people(&population, Kind::PingOne);
         let mut found: BTreeMap<Class, Vec<u32>> = BTreeMap::new();
         (0..1_000).for_each(|index| found.entry(people.class(index)).or_default().push(index));

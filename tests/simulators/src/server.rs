@@ -13,11 +13,11 @@ use futures::{StreamExt, stream};
 
 use crate::call::{Answer, Call, Host, Match, find, parse_pairs};
 use crate::clock::{SECOND, http_date};
+use crate::control;
 use crate::faults::{Action, DateHeader, RetryAfter, When};
 use crate::ledger::Effect;
 use crate::socket::Breaker;
 use crate::world::{Vendor, World};
-use crate::control;
 
 const LARGEST_REQUEST: usize = 1 << 20;
 
@@ -155,7 +155,8 @@ impl Simulation {
         match action {
             Action::Status(_) => self.finish(answer),
             Action::Answer { status, content_type, body, headers } => {
-                let mut response = self.finish(Answer { status, content_type: "", headers: Vec::new(), body: body.into_bytes() });
+                let mut response =
+                    self.finish(Answer { status, content_type: "", headers: Vec::new(), body: body.into_bytes() });
                 insert(&mut response, CONTENT_TYPE.as_str(), &content_type);
                 headers.iter().for_each(|(name, value)| insert(&mut response, name, value));
                 response
@@ -202,7 +203,8 @@ impl Simulation {
                 self.finish(answer).map(|_| Body::from_stream(bytes))
             }
             Action::Html => {
-                let page = "<!doctype html><html><head><title>Sign in to the network</title></head><body>…</body></html>";
+                let page =
+                    "<!doctype html><html><head><title>Sign in to the network</title></head><body>…</body></html>";
                 self.finish(Answer { status: 200, content_type: "text/html", headers: Vec::new(), body: page.into() })
             }
             Action::Oversized { bytes } => self.json(oversized(bytes)),
@@ -212,7 +214,8 @@ impl Simulation {
             }
             Action::Empty => self.json(Body::empty()),
             Action::Redirect { status, location } => {
-                let mut response = self.finish(Answer { status, content_type: "", headers: Vec::new(), body: Vec::new() });
+                let mut response =
+                    self.finish(Answer { status, content_type: "", headers: Vec::new(), body: Vec::new() });
                 insert(&mut response, LOCATION.as_str(), &location);
                 response
             }
@@ -220,7 +223,8 @@ impl Simulation {
     }
 
     fn json(&self, body: Body) -> Response<Body> {
-        self.finish(Answer { status: 200, content_type: "application/json", headers: Vec::new(), body: Vec::new() }).map(|_| body)
+        self.finish(Answer { status: 200, content_type: "application/json", headers: Vec::new(), body: Vec::new() })
+            .map(|_| body)
     }
 
     /// The answer as it goes out, with the provider's `Date`.
@@ -235,7 +239,6 @@ impl Simulation {
         response
     }
 }
-
 
 impl World {
     fn ledger_note(&mut self, call: &Call, fault: &'static str) {

@@ -125,7 +125,8 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     // `Date` is ours to set or to leave out.
-    let connection = http1::Builder::new().timer(TokioTimer::new()).auto_date_header(false).serve_connection(io, service);
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).auto_date_header(false).serve_connection(io, service);
     tokio::select! {
         _ = stopping.changed() => {}
         _ = connection => {}

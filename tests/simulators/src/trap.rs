@@ -32,18 +32,25 @@ impl Trap {
     pub async fn start() -> io::Result<Trap> {
         let caught = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&caught);
-        let server = Server::start(0, || {}, move |request, _| {
-            let notes = Arc::clone(&notes);
-            async move {
-                let (parts, body) = request.into_parts();
-                let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-                let request = format!("{} {}", parts.method, parts.uri);
-                let credential_header = ["authorization", "x-api-key", "cookie"].iter().any(|name| parts.headers.contains_key(*name));
-                let secret = credential_header || request.contains(SECRET_CANARY) || String::from_utf8_lossy(&body).contains(SECRET_CANARY);
-                notes.lock().unwrap_or_else(PoisonError::into_inner).push(Caught { request, secret });
-                Response::new(Body::from("{}"))
-            }
-        })
+        let server = Server::start(
+            0,
+            || {},
+            move |request, _| {
+                let notes = Arc::clone(&notes);
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
+                    let request = format!("{} {}", parts.method, parts.uri);
+                    let credential_header =
+                        ["authorization", "x-api-key", "cookie"].iter().any(|name| parts.headers.contains_key(*name));
+                    let secret = credential_header
+                        || request.contains(SECRET_CANARY)
+                        || String::from_utf8_lossy(&body).contains(SECRET_CANARY);
+                    notes.lock().unwrap_or_else(PoisonError::into_inner).push(Caught { request, secret });
+                    Response::new(Body::from("{}"))
+                }
+            },
+        )
         .await?;
         Ok(Trap { server, caught })
     }

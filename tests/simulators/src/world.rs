@@ -145,7 +145,14 @@ impl World {
     }
 
     /// Writes an effect on one user into the ledger.
-    pub fn record(&mut self, call: &Call, user: Option<u32>, effect: Effect, states: Option<(State, State)>, status: u16) {
+    pub fn record(
+        &mut self,
+        call: &Call,
+        user: Option<u32>,
+        effect: Effect,
+        states: Option<(State, State)>,
+        status: u16,
+    ) {
         self.record_with(call, user, effect, states, status, SideEffects::default());
     }
 

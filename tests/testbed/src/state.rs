@@ -88,9 +88,7 @@ impl State {
             }
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// Writes the state for others to read, at once or not at all.
@@ -127,9 +125,9 @@ impl Standing {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                Err(TryLockError::WouldBlock) => bail!(
-                    "a test bed stands already: `testbed status` shows it, `testbed down` stops it"
-                ),
+                Err(TryLockError::WouldBlock) => {
+                    bail!("a test bed stands already: `testbed status` shows it, `testbed down` stops it")
+                }
                 Err(TryLockError::Error(error)) => return Err(error.into()),
             }
         }
@@ -166,8 +164,7 @@ pub fn running() -> Result<Option<u32>> {
             let path = lock_path()?;
             let text = fs::read_to_string(&path)?;
             let pid = text.trim().parse();
-            pid.map(Some)
-                .with_context(|| format!("{} holds no process id: {text:?}", path.display()))
+            pid.map(Some).with_context(|| format!("{} holds no process id: {text:?}", path.display()))
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }

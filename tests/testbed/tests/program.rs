@@ -19,11 +19,7 @@ fn cache() -> tempfile::TempDir {
 }
 
 fn testbed(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_testbed"))
-        .args(arguments)
-        .env("XDG_CACHE_HOME", cache)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_testbed")).args(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()
 }
 
 /// A failed assertion must not leave a test bed standing.
@@ -36,11 +32,7 @@ impl Drop for DownAtEnd<'_> {
 }
 
 fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -67,12 +59,7 @@ fn a_detached_test_bed_stands_until_it_is_told_to_stop() {
     let status = testbed(cache.path(), &["status", "--json"]);
     assert!(status.status.success(), "{}", text(&status));
     let state: State = serde_json::from_slice(&status.stdout).unwrap();
-    let mut pids: Vec<u32> = state
-        .control_plane
-        .processes
-        .iter()
-        .map(|p| p.pid)
-        .collect();
+    let mut pids: Vec<u32> = state.control_plane.processes.iter().map(|p| p.pid).collect();
     pids.push(state.pid);
     assert_eq!(pids.len(), 3);
     assert!(pids.iter().all(|pid| is_alive(*pid)));
@@ -80,11 +67,7 @@ fn a_detached_test_bed_stands_until_it_is_told_to_stop() {
 
     let second = testbed(cache.path(), &["up"]);
     assert!(!second.status.success());
-    assert!(
-        text(&second).contains("stands already"),
-        "{}",
-        text(&second)
-    );
+    assert!(text(&second).contains("stands already"), "{}", text(&second));
 
     let down = testbed(cache.path(), &["down"]);
     assert!(down.status.success(), "{}", text(&down));

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use crate::call::{Answer, Call};
 use crate::ledger::Effect;
-use crate::looker::{CONTENT_TYPE, FORCE_ALL, PASSWORD_CONFIG, PATCH_CREDENTIAL, READ_CREDENTIAL, SEARCH_CREDENTIALS, error};
+use crate::looker::{
+    CONTENT_TYPE, FORCE_ALL, PASSWORD_CONFIG, PATCH_CREDENTIAL, READ_CREDENTIAL, SEARCH_CREDENTIALS, error,
+};
 use crate::world::World;
 
 const HOUR: u32 = 3_600;

@@ -149,7 +149,8 @@ fn user_row(world: &mut World, index: u32) -> Value {
 pub(crate) fn users(world: &mut World, call: &Call) -> Answer {
     let ids: Option<Vec<&str>> = call.query("ids").map(|ids| ids.split(',').map(str::trim).collect());
     let key = format!("users {ids:?}");
-    let chosen = |directory: &Directory, index: u32| ids.as_ref().is_none_or(|ids| ids.contains(&id(directory, index).as_str()));
+    let chosen =
+        |directory: &Directory, index: u32| ids.as_ref().is_none_or(|ids| ids.contains(&id(directory, index).as_str()));
     list(world, call, "id", |world, order| world.listing(&key, order, chosen), user_row)
 }
 
@@ -197,7 +198,8 @@ fn search(
     let any = call.query("filter_or").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let keep = |directory: &Directory, index: u32| {
         let mut results = filters.iter().map(|(name, value)| holds(directory, index, name, value));
-        eligible(directory, index) && (filters.is_empty() || if any { results.any(|held| held) } else { results.all(|held| held) })
+        eligible(directory, index)
+            && (filters.is_empty() || if any { results.any(|held| held) } else { results.all(|held| held) })
     };
     // An address without `%` names its users; looking at everybody would make a list of keys quadratic.
     let address = filters.iter().find(|(name, value)| *name == "email" && !value.contains('%') && !any);

@@ -99,7 +99,8 @@ fn group_position(world: &World, id: &str) -> Option<usize> {
 
 /// Whether writes on this user are forbidden to the caller.
 fn forbidden(world: &World, index: u32, id: &str) -> bool {
-    world.directory.class(index) == Class::Forbidden || world.active.faults.forbid_users.iter().any(|forbidden| forbidden == id)
+    world.directory.class(index) == Class::Forbidden
+        || world.active.faults.forbid_users.iter().any(|forbidden| forbidden == id)
 }
 
 impl Vendor for Looker {

@@ -79,11 +79,18 @@ fn shaken(world: &World, call: &Call, rows: Arc<Vec<u32>>) -> Arc<Vec<u32>> {
     }
     let directory = &world.directory;
     let mut shaken = rows.to_vec();
-    shaken.chunk_by_mut(|a, b| directory.state(*a).created_at / 1_000 == directory.state(*b).created_at / 1_000).for_each(<[u32]>::reverse);
+    shaken
+        .chunk_by_mut(|a, b| directory.state(*a).created_at / 1_000 == directory.state(*b).created_at / 1_000)
+        .for_each(<[u32]>::reverse);
     Arc::new(shaken)
 }
 
-fn sorted(world: &mut World, call: &Call, key: &str, keep: impl Fn(&Directory, u32) -> bool) -> Result<Arc<Vec<u32>>, Answer> {
+fn sorted(
+    world: &mut World,
+    call: &Call,
+    key: &str,
+    keep: impl Fn(&Directory, u32) -> bool,
+) -> Result<Arc<Vec<u32>>, Answer> {
     let Some(sort) = call.query("sort") else {
         return Ok(world.listing(key, Order::Unspecified, keep));
     };
@@ -164,7 +171,9 @@ fn group_body(world: &World, position: usize) -> Value {
 
 fn group_page(world: &World, call: &Call, positions: &[u32]) -> Answer {
     match page(&world.active.faults.paging, call, positions) {
-        Ok(page) => respond(page.rows.iter().map(|position| group_body(world, *position as usize)).collect(), page.header),
+        Ok(page) => {
+            respond(page.rows.iter().map(|position| group_body(world, *position as usize)).collect(), page.header)
+        }
         Err(refusal) => refusal,
     }
 }
@@ -173,8 +182,10 @@ fn group_page(world: &World, call: &Call, positions: &[u32]) -> Answer {
 pub(crate) fn groups(world: &World, call: &Call) -> Answer {
     let text = filter(call);
     let groups = world.directory.groups.iter().enumerate();
-    let chosen: Vec<u32> =
-        groups.filter(|(_, group)| group.name.to_lowercase().contains(&text)).map(|(position, _)| position as u32).collect();
+    let chosen: Vec<u32> = groups
+        .filter(|(_, group)| group.name.to_lowercase().contains(&text))
+        .map(|(position, _)| position as u32)
+        .collect();
     group_page(world, call, &chosen)
 }
 
@@ -189,7 +200,9 @@ pub(crate) fn group(world: &World, call: &Call) -> Answer {
 /// `GET /api/users/{user}/groups`.
 pub(crate) fn groups_of(world: &World, call: &Call, index: u32) -> Answer {
     let groups = world.directory.groups.iter().enumerate();
-    let chosen: Vec<u32> =
-        groups.filter(|(_, group)| world.directory.is_member(group, index)).map(|(position, _)| position as u32).collect();
+    let chosen: Vec<u32> = groups
+        .filter(|(_, group)| world.directory.is_member(group, index))
+        .map(|(position, _)| position as u32)
+        .collect();
     group_page(world, call, &chosen)
 }

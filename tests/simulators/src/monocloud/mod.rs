@@ -62,7 +62,8 @@ fn group_position(world: &World, id: &str) -> Option<usize> {
 }
 
 fn forbidden(world: &World, index: u32, id: &str) -> bool {
-    world.directory.class(index) == Class::Forbidden || world.active.faults.forbid_users.iter().any(|forbidden| forbidden == id)
+    world.directory.class(index) == Class::Forbidden
+        || world.active.faults.forbid_users.iter().any(|forbidden| forbidden == id)
 }
 
 /// Lets a call in, or answers with the refusal. The key is the whole tenant's administrator: there are no scopes.

@@ -32,7 +32,11 @@ pub(crate) fn summary(world: &World, index: u32, state: State) -> Value {
     } else {
         json!([])
     };
-    let passkeys = if class == Class::NoPassword { json!([{"name": PERSONAL_CANARY, "passkey_id": people.username(index)}]) } else { json!([]) };
+    let passkeys = if class == Class::NoPassword {
+        json!([{"name": PERSONAL_CANARY, "passkey_id": people.username(index)}])
+    } else {
+        json!([])
+    };
     json!({
         "user_id": ids::short_id(people.seed, USER, index),
         "creation_time": seconds(state.created_at),

@@ -7,7 +7,8 @@ use crate::pingone::CONTENT_TYPE;
 use crate::world::World;
 
 fn body(status: u16, code: &str, message: &str, details: Value) -> Answer {
-    let body = json!({"id": "8b2f1b7a-2a4f-4f63-9f6c-5d0c5e0f3c11", "code": code, "message": message, "details": details});
+    let body =
+        json!({"id": "8b2f1b7a-2a4f-4f63-9f6c-5d0c5e0f3c11", "code": code, "message": message, "details": details});
     Answer::json(status, CONTENT_TYPE, &body)
 }
 
@@ -20,7 +21,12 @@ pub(crate) fn not_found(message: &str) -> Answer {
 }
 
 pub(crate) fn invalid_token() -> Answer {
-    detail(401, "ACCESS_FAILED", "The request could not be completed. You do not have access to this resource.", "INVALID_TOKEN")
+    detail(
+        401,
+        "ACCESS_FAILED",
+        "The request could not be completed. You do not have access to this resource.",
+        "INVALID_TOKEN",
+    )
 }
 
 /// Missing permission: 403, or 401 by a switch, since the vendor warns that the status inside the 4xx class may change.
@@ -39,9 +45,14 @@ pub(crate) fn invalid_request(message: &str) -> Answer {
 }
 
 pub(crate) fn invalid_data(code: &str, target: &str, message: &str) -> Answer {
-    body(400, "INVALID_DATA", "The request could not be completed. One or more validation errors were in the request.", json!([{
-        "code": code, "target": target, "message": message
-    }]))
+    body(
+        400,
+        "INVALID_DATA",
+        "The request could not be completed. One or more validation errors were in the request.",
+        json!([{
+            "code": code, "target": target, "message": message
+        }]),
+    )
 }
 
 pub(crate) fn request_failed(code: &str, message: &str) -> Answer {
@@ -49,10 +60,15 @@ pub(crate) fn request_failed(code: &str, message: &str) -> Answer {
 }
 
 pub(crate) fn invalid_filter(message: &str, attributes: &[&str], operators: &[&str]) -> Answer {
-    body(400, "INVALID_REQUEST", "The request could not be completed. The filter is invalid.", json!([{
-        "code": "INVALID_FILTER", "target": "filter", "message": message,
-        "innerError": {"supportedAttributes": attributes, "supportedOperators": operators}
-    }]))
+    body(
+        400,
+        "INVALID_REQUEST",
+        "The request could not be completed. The filter is invalid.",
+        json!([{
+            "code": "INVALID_FILTER", "target": "filter", "message": message,
+            "innerError": {"supportedAttributes": attributes, "supportedOperators": operators}
+        }]),
+    )
 }
 
 pub(crate) fn of_status(status: u16) -> Answer {

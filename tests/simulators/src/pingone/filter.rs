@@ -58,7 +58,9 @@ impl Filter {
         match self {
             Filter::And(left, right) => left.names().or_else(|| right.names()),
             Filter::Or(left, right) => Some([left.names()?, right.names()?].concat()),
-            Filter::Compare { attribute, operator: Operator::Eq, value } if attribute == "username" || attribute == "email" => {
+            Filter::Compare { attribute, operator: Operator::Eq, value }
+                if attribute == "username" || attribute == "email" =>
+            {
                 Some(vec![value])
             }
             _ => None,
@@ -211,12 +213,23 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_inside_a_value_are_escaped() {
         let filter = parse(r#"username eq "a\"b\\c""#).expect("valid");
-        assert_eq!(filter, Filter::Compare { attribute: "username".into(), operator: Operator::Eq, value: r#"a"b\c"#.into() });
+        assert_eq!(
+            filter,
+            Filter::Compare { attribute: "username".into(), operator: Operator::Eq, value: r#"a"b\c"#.into() }
+        );
     }
 
     #[test]
     fn what_the_documents_do_not_list_is_refused() {
-        for text in [r#"id eq "x""#, r#"Username eq "x""#, r#"username ne "x""#, r#"not (username eq "x")"#, r#"username eq "x"#, "", "username"] {
+        for text in [
+            r#"id eq "x""#,
+            r#"Username eq "x""#,
+            r#"username ne "x""#,
+            r#"not (username eq "x")"#,
+            r#"username eq "x"#,
+            "",
+            "username",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -13,7 +13,9 @@ use crate::clock::{Millis, SECOND};
 use crate::directory::Directory;
 use crate::ids;
 use crate::pingone::filter::{Filter, Operator};
-use crate::pingone::{CONTENT_TYPE, GROUP, POPULATION, POPULATIONS, environment_id, error, in_scope, population_of, user};
+use crate::pingone::{
+    CONTENT_TYPE, GROUP, POPULATION, POPULATIONS, environment_id, error, in_scope, population_of, user,
+};
 use crate::world::{Order, World};
 
 const USUAL_PAGE: usize = 100;
@@ -35,7 +37,9 @@ const USER_ATTRIBUTES: [&str; 10] = [
 fn user_filter_allows(attribute: &str, operator: Operator) -> bool {
     match operator {
         Operator::Eq => USER_ATTRIBUTES.contains(&attribute) && attribute != "memberOfGroups",
-        Operator::Sw => USER_ATTRIBUTES.contains(&attribute) && !["enabled", "population.id", "memberOfGroups"].contains(&attribute),
+        Operator::Sw => {
+            USER_ATTRIBUTES.contains(&attribute) && !["enabled", "population.id", "memberOfGroups"].contains(&attribute)
+        }
         Operator::Ew => ["email", "name.family", "name.given"].contains(&attribute),
         Operator::Co => attribute == "email",
     }
@@ -63,8 +67,10 @@ impl Cursor {
         if text.len() % 2 != 0 || !text.is_ascii() {
             return None;
         }
-        let bytes: Option<Vec<u8>> =
-            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok().map(|byte| byte ^ CURSOR_KEY)).collect();
+        let bytes: Option<Vec<u8>> = (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok().map(|byte| byte ^ CURSOR_KEY))
+            .collect();
         let decoded = String::from_utf8(bytes?).ok()?;
         let mut parts = decoded.splitn(4, ';');
         Some(Cursor {
@@ -167,7 +173,9 @@ pub(crate) fn users(world: &mut World, call: &Call) -> Answer {
     };
     let matches = match matching_users(world, &cursor.filter) {
         Ok(matches) => matches,
-        Err(sentence) => return error::invalid_filter(&sentence, &USER_ATTRIBUTES, &["eq", "sw", "ew", "co", "and", "or"]),
+        Err(sentence) => {
+            return error::invalid_filter(&sentence, &USER_ATTRIBUTES, &["eq", "sw", "ew", "co", "and", "or"]);
+        }
     };
     let page = page(world, limit, &cursor, &matches);
     let entries = page.rows.iter().map(|index| {
@@ -205,7 +213,9 @@ fn matching_users(world: &mut World, filter: &str) -> Result<Arc<Vec<u32>>, Stri
     if let Some(mut candidates) = candidates {
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.retain(|index| world.directory.exists(*index) && in_scope(world, *index) && holds(&world.directory, *index));
+        candidates.retain(|index| {
+            world.directory.exists(*index) && in_scope(world, *index) && holds(&world.directory, *index)
+        });
         return Ok(Arc::new(candidates));
     }
     let in_scope = |index: u32| scope.as_ref().is_none_or(|scope| POPULATIONS[population_of(index)] == scope);
@@ -247,7 +257,8 @@ pub(crate) fn groups(world: &World, call: &Call) -> Answer {
 
 /// `GET …/populations`: by name only with `sw`, so that "Partners" also brings "Partners Asia".
 pub(crate) fn populations(world: &World, call: &Call) -> Answer {
-    let allows = |attribute: &str, operator| matches!((attribute, operator), ("name", Operator::Sw) | ("id", Operator::Eq));
+    let allows =
+        |attribute: &str, operator| matches!((attribute, operator), ("name", Operator::Sw) | ("id", Operator::Eq));
     let seed = world.directory.people.seed;
     let compare = |position: usize, attribute: &str, operator: Operator, value: &str| match attribute {
         "id" => operator.holds(&ids::uuid(seed, POPULATION, position as u32), value),
@@ -296,7 +307,8 @@ pub(crate) fn group(world: &World, call: &Call) -> Answer {
 
 /// `GET …/populations/{population}`.
 pub(crate) fn population(world: &World, call: &Call) -> Answer {
-    let position = ids::uuid_index(world.directory.people.seed, POPULATION, call.parameter("population")).map(|at| at as usize);
+    let position =
+        ids::uuid_index(world.directory.people.seed, POPULATION, call.parameter("population")).map(|at| at as usize);
     match position.filter(|position| *position < POPULATIONS.len()) {
         Some(position) => Answer::json(200, CONTENT_TYPE, &population_body(world, call, position)),
         None => error::not_found("The requested resource object was not found."),

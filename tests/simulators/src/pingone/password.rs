@@ -95,9 +95,15 @@ fn force_change(world: &mut World, call: &Call, index: u32) -> Answer {
     }
     let class = directory.class(index);
     match class {
-        Class::Gateway => return error::request_failed("ACCOUNT_NOT_USABLE", "The password is managed by an external directory."),
-        Class::Federated => return error::request_failed("ACCOUNT_NOT_USABLE", "The user's identity provider is external."),
-        _ if !directory.has_password(index) => return error::request_failed("NO_PASSWORD", "The user has no password."),
+        Class::Gateway => {
+            return error::request_failed("ACCOUNT_NOT_USABLE", "The password is managed by an external directory.");
+        }
+        Class::Federated => {
+            return error::request_failed("ACCOUNT_NOT_USABLE", "The user's identity provider is external.");
+        }
+        _ if !directory.has_password(index) => {
+            return error::request_failed("NO_PASSWORD", "The user has no password.");
+        }
         _ => {}
     }
     let effective = class != Class::WithoutEffect;

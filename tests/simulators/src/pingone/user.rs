@@ -101,7 +101,8 @@ pub(crate) fn sessions(world: &World, call: &Call, index: u32) -> Answer {
         })
         .collect();
     let size = sessions.len();
-    let body = json!({"_links": {"self": {"href": href}}, "_embedded": {"sessions": sessions}, "count": size, "size": size});
+    let body =
+        json!({"_links": {"self": {"href": href}}, "_embedded": {"sessions": sessions}, "count": size, "size": size});
     Answer::json(200, CONTENT_TYPE, &body)
 }
 

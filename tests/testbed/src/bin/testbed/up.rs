@@ -91,12 +91,8 @@ impl Up {
         for tool in self.tools() {
             tools::ensure(tool).await?;
         }
-        let options = Options {
-            controller_manager: self.controller_manager,
-            ..Options::default()
-        };
-        let (control_plane, keycloak) =
-            tokio::try_join!(start_control_plane(options), self.start_keycloak())?;
+        let options = Options { controller_manager: self.controller_manager, ..Options::default() };
+        let (control_plane, keycloak) = tokio::try_join!(start_control_plane(options), self.start_keycloak())?;
         let (keycloak, keycloak_state) = keycloak.unzip();
         let state = State {
             pid: std::process::id(),
@@ -106,10 +102,7 @@ impl Up {
         eprint!("{}", describe(&state));
         // Last: whoever waits for this file has then seen all of the output.
         state.write()?;
-        Ok(Parts {
-            _keycloak: keycloak,
-            _control_plane: control_plane,
-        })
+        Ok(Parts { _keycloak: keycloak, _control_plane: control_plane })
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -149,16 +142,8 @@ pub fn describe(state: &State) -> String {
     let plane = &state.control_plane;
     let mut text = String::new();
     let _ = writeln!(text, "Kubernetes  {}", plane.server);
-    let _ = writeln!(
-        text,
-        "            export KUBECONFIG={}",
-        plane.kubeconfig.display()
-    );
-    let _ = writeln!(
-        text,
-        "            logs and audit.log in {}",
-        plane.folder.display()
-    );
+    let _ = writeln!(text, "            export KUBECONFIG={}", plane.kubeconfig.display());
+    let _ = writeln!(text, "            logs and audit.log in {}", plane.folder.display());
     if let Some(keycloak) = &state.keycloak {
         let _ = writeln!(text, "Keycloak    {}", keycloak.url);
         let _ = writeln!(
@@ -175,11 +160,7 @@ pub fn describe(state: &State) -> String {
             keycloak.client_secret_file.display()
         );
     }
-    let _ = writeln!(
-        text,
-        "Held by process {}: Ctrl-C or `testbed down` stops everything.",
-        state.pid
-    );
+    let _ = writeln!(text, "Held by process {}: Ctrl-C or `testbed down` stops everything.", state.pid);
     text
 }
 
@@ -195,11 +176,7 @@ fn control_plane_state(plane: &ControlPlane) -> ControlPlaneState {
         server: plane.server().to_owned(),
         kubeconfig: plane.kubeconfig_path().to_owned(),
         folder: plane.folder().to_owned(),
-        processes: plane
-            .processes()
-            .into_iter()
-            .map(|(name, pid)| ProcessState { name, pid })
-            .collect(),
+        processes: plane.processes().into_iter().map(|(name, pid)| ProcessState { name, pid }).collect(),
     }
 }
 
