@@ -32,4 +32,5 @@ pub mod generate;
 pub mod plan;
 pub mod provider;
 pub mod settings;
+pub mod status;
 pub mod telemetry;

@@ -60,9 +60,9 @@ impl Call {
         credential.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte))) as u32
     }
 
-    /// Whether the call tries to change something and belongs into the ledger.
+    /// Whether the call tries to change something and belongs into the ledger. Getting a token does not.
     pub fn is_write(&self) -> bool {
-        !self.template.starts_with("GET ") && self.host == Host::Api
+        self.host == Host::Api && !self.template.starts_with("GET ") && self.template != crate::looker::LOGIN
     }
 }
 

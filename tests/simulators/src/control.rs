@@ -148,6 +148,7 @@ fn summary(simulation: &Simulation) -> Value {
         "provider": simulation.vendor.kind(),
         "now": world.clock.now(),
         "users": users.len(),
+        "changed_users": directory.stored(),
         "with_password": with_password,
         "marked": marked,
         "ledger": world.ledger.len(),

@@ -94,7 +94,7 @@ impl Directory {
             (_, Class::ApiUser) => self.api_user_has_credential,
             (Kind::Looker, Class::Federated) => true,
             // A federated PingOne user may have kept a password from before; both kinds exist.
-            (Kind::PingOne, Class::Federated) => index % 2 == 0,
+            (Kind::PingOne, Class::Federated) => index.is_multiple_of(2),
             (Kind::MonoCloud, Class::Federated) => false,
             _ => true,
         }

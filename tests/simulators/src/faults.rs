@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Lag;
+use crate::play::Play;
 
 /// All switches of a simulator; the default is a provider on a good day.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -221,6 +222,16 @@ pub enum Action {
         #[serde(default)]
         milliseconds: Option<u64>,
     },
+    /// The answer, with this JSON merged into its object, or into each row of a list (RFC 7396: `null` takes a member away). For
+    /// values that the documents do not know.
+    Merge(serde_json::Value),
+    /// The answer; at that moment somebody acts, before or after the call takes effect. For races between a read and a write.
+    Play {
+        /// The user's id.
+        user: String,
+        /// What happens.
+        play: Play,
+    },
     /// The answer, late by so many milliseconds.
     Delay {
         /// How late.
@@ -259,6 +270,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether the vendor's own code always runs, whatever the moment.
+    pub(crate) fn keeps_answer(&self) -> bool {
+        matches!(self, Action::Delay { .. } | Action::SlowBody { .. } | Action::Merge(_) | Action::Play { .. })
+    }
+
     /// A short name, for the ledger.
     pub fn name(&self) -> &'static str {
         match self {
@@ -266,6 +282,8 @@ impl Action {
             Action::Answer { .. } => "answer",
             Action::Reset => "reset",
             Action::Hang { .. } => "hang",
+            Action::Merge(_) => "merge",
+            Action::Play { .. } => "play",
             Action::Delay { .. } => "delay",
             Action::TruncatedJson => "truncated_json",
             Action::CutShort => "cut_short",

@@ -80,6 +80,12 @@ pub struct Handle {
     separate_worker_environment: bool,
 }
 
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Handle").field("base_url", &self.base_url()).finish_non_exhaustive()
+    }
+}
+
 impl Handle {
     pub(crate) async fn start(vendor: Box<dyn Vendor>, options: Options) -> io::Result<Handle> {
         let clock = Clock::default();
@@ -160,6 +166,13 @@ impl Handle {
     /// The records after position `since`, at most `limit`.
     pub fn ledger_since(&self, since: u64, limit: usize) -> Vec<Record> {
         self.simulation.ledger(since, limit)
+    }
+
+    /// Waits until the ledger holds at least `length` records.
+    pub async fn recorded(&self, length: usize) {
+        let mut growing = self.simulation.world().ledger.follow();
+        // The sender lives as long as the simulation, which `self` holds.
+        let _ = growing.wait_for(|now| *now >= length).await;
     }
 
     /// How often API calls really required a change, by user id. Looker's call for everybody is not in it.

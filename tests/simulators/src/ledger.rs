@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::clock::{Millis, timestamp};
 use crate::directory::State;
@@ -153,11 +154,18 @@ impl Record {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: Vec<Entry>,
+    length: watch::Sender<usize>,
 }
 
 impl Ledger {
     pub fn append(&mut self, entry: Entry) {
         self.entries.push(entry);
+        self.length.send_replace(self.entries.len());
+    }
+
+    /// Follows the length as it grows.
+    pub fn follow(&self) -> watch::Receiver<usize> {
+        self.length.subscribe()
     }
 
     pub fn len(&self) -> usize {

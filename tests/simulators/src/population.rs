@@ -211,7 +211,7 @@ impl People {
             ranges.push((next..end, class));
             next = end;
         }
-        Ok(People { kind, seed: population.seed, users, epoch, ranges, stride: coprime_stride(users) })
+        Ok(People { kind, seed: population.seed, users, epoch, ranges, stride: spreading_stride(users) })
     }
 
     /// The class of user `index`. Classes are spread evenly by an affine permutation, which keeps their counts exact.
@@ -311,20 +311,22 @@ pub(crate) fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A stride near the golden section of `modulus` and coprime to it: multiples of it are spread evenly.
-fn coprime_stride(modulus: u32) -> u64 {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let modulus = u64::from(modulus.max(1));
-    let mut stride = (modulus * 618 / 1000).max(1);
-    while gcd(stride, modulus) != 1 {
-        stride += 1;
+/// The inverse, modulo `modulus`, of a step near its golden section. Ranks in a row then lie about 0.618 of the whole apart, so
+/// that a range of ranks is spread evenly over the indexes.
+fn spreading_stride(modulus: u32) -> u64 {
+    let modulus = i64::from(modulus.max(1));
+    let step = (modulus * 618_034 / 1_000_000).max(1);
+    (step..).find_map(|step| inverse(step, modulus)).map_or(1, i64::unsigned_abs)
+}
+
+/// Extended Euclid; `None` when `value` and `modulus` have a common factor.
+fn inverse(value: i64, modulus: i64) -> Option<i64> {
+    let (mut old, mut new) = ((modulus, 0), (value, 1));
+    while new.0 != 0 {
+        let quotient = old.0 / new.0;
+        (old, new) = (new, (old.0 - quotient * new.0, old.1 - quotient * new.1));
     }
-    stride
+    (old.0 == 1).then(|| old.1.rem_euclid(modulus))
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, LOCATION};
 use axum::http::{HeaderValue, Request, Response};
 use futures::{StreamExt, stream};
+use serde_json::Value;
 
 use crate::call::{Answer, Call, Host, Match, find, parse_pairs};
 use crate::clock::{SECOND, http_date};
 use crate::control;
 use crate::faults::{Action, DateHeader, RetryAfter, When};
 use crate::ledger::Effect;
+use crate::play::Play;
 use crate::socket::Breaker;
 use crate::world::{Vendor, World};
 
@@ -99,7 +101,7 @@ impl Simulation {
         let user = call.parameter("user");
         let struck = world.active.strike(call.template, Some(user).filter(|user| !user.is_empty()));
         if let Some((When::Before, action)) = &struck
-            && !matches!(action, Action::Delay { .. } | Action::SlowBody { .. })
+            && !action.keeps_answer()
         {
             let (status, answer) = match action {
                 Action::Status(status) => (*status, self.vendor.error(*status)),
@@ -110,16 +112,29 @@ impl Simulation {
             world.counters.answered(call.template, status);
             return (answer, Some(action.clone()));
         }
+        if let Some((When::Before, Action::Play { user, play })) = &struck {
+            self.happens(world, user, *play);
+        }
         let before = world.ledger.len();
         let answer = self.vendor.answer(world, call);
         if world.ledger.len() == before {
             self.record_refusal(world, call, answer.status);
         }
         world.counters.answered(call.template, answer.status);
-        let Some((_, action)) = struck else { return (answer, None) };
+        let Some((when, action)) = struck else { return (answer, None) };
         world.ledger_note(call, action.name());
+        if let (When::After, Action::Play { user, play }) = (when, &action) {
+            self.happens(world, user, *play);
+        }
         let answer = if let Action::Status(status) = action { self.vendor.error(status) } else { answer };
         (answer, Some(action))
+    }
+
+    /// Somebody acts in the midst of a call; what is not possible does not happen.
+    fn happens(&self, world: &mut World, user: &str, play: Play) {
+        if let Some(index) = self.vendor.index(world, user) {
+            let _ = world.play(index, play);
+        }
     }
 
     fn record_refusal(&self, world: &mut World, call: &Call, status: u16) {
@@ -153,7 +168,12 @@ impl Simulation {
 
     async fn act(&self, action: Action, answer: Answer, breaker: Breaker) -> Response<Body> {
         match action {
-            Action::Status(_) => self.finish(answer),
+            Action::Status(_) | Action::Play { .. } => self.finish(answer),
+            Action::Merge(patch) => {
+                let merged = serde_json::from_slice(&answer.body).map(|body| merged(body, &patch));
+                let body = merged.map_or(answer.body, |body| body.to_string().into_bytes());
+                self.finish(Answer { body, ..answer })
+            }
             Action::Answer { status, content_type, body, headers } => {
                 let mut response =
                     self.finish(Answer { status, content_type: "", headers: Vec::new(), body: body.into_bytes() });
@@ -197,7 +217,9 @@ impl Simulation {
             Action::SlowBody { milliseconds } => {
                 let body = answer.body.clone();
                 let bytes = stream::iter(body).then(move |byte| async move {
-                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                    if milliseconds > 0 {
+                        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                    }
                     Ok::<_, std::io::Error>(Bytes::from(vec![byte]))
                 });
                 self.finish(answer).map(|_| Body::from_stream(bytes))
@@ -263,6 +285,35 @@ fn insert(response: &mut Response<Body>, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), HeaderValue::from_str(value)) {
         response.headers_mut().insert(name, value);
     }
+}
+
+/// Merges into an object, or into each row of a bare or embedded list.
+fn merged(body: Value, patch: &Value) -> Value {
+    match body {
+        Value::Array(rows) => rows.into_iter().map(|row| merge(row, patch)).collect(),
+        Value::Object(mut page) if page.contains_key("_embedded") => {
+            if let Some(Value::Object(embedded)) = page.get_mut("_embedded") {
+                embedded.values_mut().for_each(|rows| *rows = merged(rows.take(), patch));
+            }
+            Value::Object(page)
+        }
+        other => merge(other, patch),
+    }
+}
+
+/// JSON Merge Patch, RFC 7396.
+fn merge(target: Value, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut object = if let Value::Object(object) = target { object } else { serde_json::Map::new() };
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            let old = object.remove(name).unwrap_or(Value::Null);
+            object.insert(name.clone(), merge(old, value));
+        }
+    }
+    Value::Object(object)
 }
 
 /// A JSON array of empty objects, made while it is sent.

@@ -46,7 +46,8 @@ fn matches(actual: Option<&str>, pattern: &str) -> bool {
 
 fn order(call: &Call, field: &str) -> Result<Order, Answer> {
     let sorts = call.query("sorts").unwrap_or_default();
-    let mut words = sorts.split_whitespace();
+    // Ids are unique, so that further fields to sort by decide nothing.
+    let mut words = sorts.split(',').next().unwrap_or_default().split_whitespace();
     match (words.next(), words.next().map(str::to_lowercase).as_deref(), words.next()) {
         (None, ..) => Ok(Order::Unspecified),
         (Some(name), None | Some("asc"), None) if name == field => Ok(Order::Index),

@@ -74,7 +74,7 @@ fn respond(rows: Vec<Value>, header: Option<String>) -> Answer {
 
 /// Swaps the users with an equal creation time on every second call.
 fn shaken(world: &World, call: &Call, rows: Arc<Vec<u32>>) -> Arc<Vec<u32>> {
-    if !world.active.faults.paging.unstable_ties || world.counters.requests(call.template) % 2 == 0 {
+    if !world.active.faults.paging.unstable_ties || world.counters.requests(call.template).is_multiple_of(2) {
         return rows;
     }
     let directory = &world.directory;

@@ -64,7 +64,7 @@ impl Cursor {
     }
 
     fn decode(text: &str) -> Option<Cursor> {
-        if text.len() % 2 != 0 || !text.is_ascii() {
+        if !text.len().is_multiple_of(2) || !text.is_ascii() {
             return None;
         }
         let bytes: Option<Vec<u8>> = (0..text.len())
@@ -121,7 +121,7 @@ fn page(world: &World, limit: usize, cursor: &Cursor, matches: &[u32]) -> Page {
     let follow = |from: u32, empties: u32| {
         Some(Cursor { from, issued: world.clock.millis(), empties, filter: cursor.filter.clone() })
     };
-    if paging.empty_pages && cursor.empties % 2 == 0 && start < total {
+    if paging.empty_pages && cursor.empties.is_multiple_of(2) && start < total {
         return Page { rows: Vec::new(), total, next: follow(cursor.from, cursor.empties + 1) };
     }
     let end = (start + limit).min(total);
