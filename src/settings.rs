@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn suspend_takes_the_usual_spellings() {
-        for (args, expected) in [(vec!["x"], false), (vec!["x", "--suspend"], true), (vec!["x", "--suspend=no"], false)] {
+        for (args, expected) in [(vec!["x"], false), (vec!["x", "--suspend"], true), (vec!["x", "--suspend=no"], false)]
+        {
             assert_eq!(Settings::parse_from(args).suspend, expected);
         }
     }

@@ -6,7 +6,9 @@
 pub mod error;
 pub mod http;
 pub mod keycloak;
+pub mod looker;
 pub mod monocloud;
+pub mod pingone;
 
 use std::sync::Arc;
 

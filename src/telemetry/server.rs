@@ -34,5 +34,8 @@ pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(move || async move { readiness.answer() }))
-        .route("/metrics", get(|| async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text()).into_response() }))
+        .route(
+            "/metrics",
+            get(|| async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text()).into_response() }),
+        )
 }

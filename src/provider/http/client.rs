@@ -200,7 +200,10 @@ impl Response {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if content_type.to_ascii_lowercase().contains("html") {
-            return Err(self.invalid("the answer is an HTML page, not the API's JSON: check the base URL and proxies"));
+            return Err(self.unclear(
+                ErrorKind::ResponseInvalid,
+                "the answer is an HTML page, not the API's JSON: check the base URL and proxies",
+            ));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             let what = match error.classify() {
@@ -208,14 +211,16 @@ impl Response {
                 serde_json::error::Category::Data => "lacks something that the API always gives",
                 _ => "is not JSON",
             };
-            self.invalid(&format!("the answer {what} (line {}, column {})", error.line(), error.column()))
+            self.unclear(
+                ErrorKind::ResponseInvalid,
+                format!("the answer {what} (line {}, column {})", error.line(), error.column()),
+            )
         })
     }
 
-    fn invalid(&self, message: &str) -> ProviderError {
-        let mut error = self.error(ErrorKind::ResponseInvalid, message);
-        error.effect_unknown = self.write;
-        error
+    /// An error about an answer that leaves open whether the write it is about took effect.
+    pub fn unclear(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
+        ProviderError { effect_unknown: self.write, ..self.error(kind, message) }
     }
 
     /// The answer itself where its status says success, else the usual reading of its status.

@@ -49,7 +49,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// Takes an address and puts `segments` behind its path, unless the path already ends with them.
+    /// Takes an address and puts `segments` behind its path, less those that the path already ends with.
     ///
     /// *Errors*: `EndpointRefused` for anything but `http` and `https`, and for user names, queries and fragments.
     pub fn new(mut url: Url, segments: &[&str]) -> Result<Self, ProviderError> {
@@ -64,10 +64,9 @@ impl Base {
         let trimmed = url.path().trim_end_matches('/').to_owned();
         url.set_path(&trimmed);
         let present: Vec<&str> = trimmed.split('/').collect();
-        if !present.ends_with(segments)
-            && let Ok(mut path) = url.path_segments_mut()
-        {
-            path.pop_if_empty().extend(segments);
+        let there = (0..=segments.len()).rev().find(|n| present.ends_with(&segments[..*n])).unwrap_or(0);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&segments[there..]);
         }
         Ok(Self { url, origin })
     }
@@ -124,8 +123,10 @@ mod tests {
         }
         let deep = Base::new(url("https://proxy.example/ping"), &["v1"]).unwrap();
         assert_eq!(deep.url("test", &["users"]).unwrap().as_str(), "https://proxy.example/ping/v1/users");
-        let half = Base::new(url("https://l.example/api"), &["api", "4.0"]).unwrap();
-        assert_eq!(half.url("test", &["users"]).unwrap().as_str(), "https://l.example/api/api/4.0/users");
+        for given in ["https://l.example", "https://l.example/api/", "https://l.example/api/4.0"] {
+            let base = Base::new(url(given), &["api", "4.0"]).unwrap();
+            assert_eq!(base.url("test", &["users"]).unwrap().as_str(), "https://l.example/api/4.0/users", "{given}");
+        }
     }
 
     #[test]
