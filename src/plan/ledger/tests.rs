@@ -279,6 +279,20 @@ fn a_crash_between_the_writes_of_two_shards_loses_nothing() {
 }
 
 #[test]
+fn a_crash_before_the_head_was_ever_stored_is_no_damage() {
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    accounts(0..200).iter().for_each(|account| ledger.record(*account, marked(11)));
+    let images = ledger.dirty_shards();
+    let indexes: Vec<u16> = images.iter().map(|image| image.index).collect();
+    assert_eq!(indexes, [0, 1, 2, 3, 0]);
+    for stop in 0..=images.len() {
+        let store = Store(images[..stop].iter().map(|image| (image.index, image.bytes.clone())).collect());
+        let loaded = store.load().unwrap().len();
+        assert_eq!(loaded, if stop < images.len() { 0 } else { 200 });
+    }
+}
+
+#[test]
 fn intents_that_were_not_sent_are_taken_back_as_if_they_had_not_been() {
     let mut store = Store::default();
     let mut ledger = Ledger::new(key(), Retention::All);
