@@ -271,7 +271,10 @@ impl Ledger {
         if self.account_of(&entry) == Some(account) {
             return;
         }
-        if let Some(shard) = self.sealed.relink(&entry, account) {
+        if let Some(known) = self.head_links.get_mut(&entry) {
+            *known = account;
+            self.touch(0);
+        } else if let Some(shard) = self.sealed.relink(&entry, account) {
             self.touch(shard);
         } else {
             self.make_room(0, 1);
