@@ -10,14 +10,14 @@
 mod after;
 mod rules;
 
-pub use after::{after_refusal, after_unclear, after_write, sessions_due};
+pub use after::{after_refusal, after_unclear, after_write, nobody, sessions_due};
 pub use rules::{decide, is_fresh};
 
 use jiff::Timestamp;
 
 use crate::api::FailureCategory;
 
-use super::capabilities::Visibility;
+use super::capabilities::{Capabilities, Visibility};
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
@@ -81,6 +81,30 @@ pub struct Rules {
     pub settle_seconds: u32,
     /// The tag of the policy's generation and reconcile token, see [`super::ledger::refusal_tag`].
     pub refusal_tag: u32,
+}
+
+impl Rules {
+    /// The rules of a pass at a provider with these capabilities. `cutoff` in whole seconds, fixed for the pass;
+    /// `rolling` where it is an age.
+    pub fn new(
+        capabilities: &Capabilities,
+        cutoff: Timestamp,
+        rolling: bool,
+        states: AccountStates,
+        refusal_tag: u32,
+    ) -> Self {
+        let lists_show_changes = capabilities.list_shows_mark && capabilities.list_shows_change_time;
+        Self {
+            cutoff,
+            rolling,
+            states,
+            visibility: capabilities.visibility,
+            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime && !lists_show_changes,
+            repeat_without_effect: capabilities.repeat_without_effect,
+            settle_seconds: SETTLE_SECONDS,
+            refusal_tag,
+        }
+    }
 }
 
 /// Why an account is left alone.
