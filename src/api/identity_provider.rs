@@ -3,6 +3,8 @@
 //! [`IdentityProvider`] lives in a namespace and serves its policies; [`ClusterIdentityProvider`] is the same for
 //! the namespaces it names. Connecting is the work of the `provider` module.
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column repeats its type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -298,7 +300,8 @@ pub struct PingOne {
     pub credentials_secret_ref: SecretRef,
 }
 
-/// Where a PingOne environment lives.
+/// The region of the environment: NA (.com), CA (.ca), EU (.eu), AP (.asia), AU (.com.au) or SG (.sg). Give baseURL and
+/// authURL instead for a proxy or a private host.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Region {
     /// North America (`.com`).
@@ -464,7 +467,7 @@ pub struct Tenant {
     pub id: String,
     /// The tenant's name, where the provider says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 1024))]
     pub name: Option<String>,
     /// How many accounts the tenant has, where the provider says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,8 @@
 //! A policy states a date, not a command: every targeted account's password was changed at or after it, or its owner
 //! cannot go on without changing it. What became of it is in [`super::policy_status`].
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column repeats its type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -66,7 +68,7 @@ pub struct PasswordResetPolicySpec {
         merge_strategy = ListMerge::Map(vec!["name".into()]),
         validation = Rule::new("self.all(a, self.exists_one(b, b.providerRef.name == a.providerRef.name && b.providerRef.kind == a.providerRef.kind))")
             .message("two targets have the same providerRef: put their users and groups into one target, or write a second policy")
-            .reason(Reason::FieldValueDuplicate)
+            .reason(Reason::FieldValueInvalid)
     )]
     pub targets: Vec<Target>,
 

@@ -70,13 +70,13 @@ pub struct UserRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
-    /// The name the user signs in with. Compared ignoring case. Two accounts with this name count as a failure
-    /// (Ambiguous); neither is touched.
+    /// The name the user signs in with. Compared ignoring case. Two accounts with this name are
+    /// Ambiguous, and neither is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub username: Option<String>,
-    /// The account's e-mail address. Compared ignoring case. Two accounts with this address count as a failure
-    /// (Ambiguous); neither is touched.
+    /// The account's e-mail address. Compared ignoring case. Two accounts with this address are
+    /// Ambiguous, and neither is touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 320))]
     pub email: Option<String>,

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use super::ledger::{AccountKey, Baseline, Entry, Ledger, State};
 
-/// The newest thing that any campaign saw of an account's mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The newest thing that any campaign saw of an account's mark. In doubt (the same second) the greater one holds, which
+/// is the one that takes less for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sighting {
     /// The mark was there, with what was read together with it.
     Marked(Baseline),
@@ -38,9 +39,13 @@ impl Evidence {
             }
             _ => return,
         };
-        if self.newest.is_none_or(|(at, _)| entry.at >= at) {
-            self.newest = Some((entry.at, sighting));
-        }
+        self.newest = self.newest.max(Some((entry.at, sighting)));
+    }
+
+    /// What two sources tell together.
+    pub fn join(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(a), Some(b)) = (one, other) else { return one.or(other) };
+        Some(Self { newest: a.newest.max(b.newest), changed: a.changed.max(b.changed) })
     }
 }
 
@@ -72,3 +77,6 @@ impl TenantEvidence {
         self.accounts.get(key).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,8 @@ impl Tally {
             Verdict::Failed(category) => self.failed.entry(category).or_default(),
         };
         *counter = counter.saturating_add_signed(by);
+        self.skipped.retain(|_, n| *n > 0);
+        self.failed.retain(|_, n| *n > 0);
     }
 
     /// Everybody who is left alone.
@@ -128,3 +130,6 @@ impl Tally {
         self.is_enforced(complete_pass) && self.enforced == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

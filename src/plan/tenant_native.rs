@@ -175,3 +175,6 @@ pub fn arrived(everybody: Option<Everybody>) -> Option<Evidence> {
     let baseline = Baseline::At(u64::from(everybody.at) * 1000 + 999);
     Some(Evidence { newest: Some((everybody.at, Sighting::Marked(baseline))), changed: None })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 pub mod error;
 pub mod http;
+pub mod keycloak;
+pub mod monocloud;
 
 use std::sync::Arc;
 

@@ -12,15 +12,15 @@ pub enum Refusal {
 }
 
 /// What was read together with a mark, and what only something later than counts as the owner's doing: the change time
-/// where the provider shows one, else the last sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// where the provider shows one, else the last sign-in. Ordered by how little counts as later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Baseline {
-    /// The answer did not tell.
-    Unknown,
     /// The provider said: never.
     Never,
     /// At this time, in milliseconds since 1970.
     At(u64),
+    /// The answer did not tell.
+    Unknown,
 }
 
 impl Baseline {
@@ -37,10 +37,7 @@ impl Baseline {
         match self {
             Baseline::Unknown => false,
             Baseline::Never => true,
-            Baseline::At(_) => match (self, Baseline::at(time)) {
-                (Baseline::At(old), Baseline::At(new)) => new > old,
-                _ => false,
-            },
+            Baseline::At(_) => self < Baseline::at(time),
         }
     }
 

@@ -7,12 +7,17 @@
 //! An entry found as [`State::Intended`] in a loaded ledger (a crash in mid-write) needs no function of its own: the
 //! account is read and decided like any other, and the intent is part of what is remembered about it.
 
-use jiff::{SignedDuration, Timestamp};
+mod after;
+mod rules;
+
+pub use after::{after_refusal, after_unclear, after_write, sessions_due};
+pub use rules::{decide, is_fresh};
+
+use jiff::Timestamp;
 
 use super::capabilities::Visibility;
-use super::evidence::{Evidence, Sighting};
-use super::ledger::{Baseline, Entry, Refusal, State, seconds};
-use super::observed::{Account, ChangeTime, Credential, Mark, SignIn};
+use super::evidence::Evidence;
+use super::ledger::{Entry, Refusal};
 
 /// How long a write may take to show, in seconds: three reads within it, then it had no effect.
 pub const SETTLE_SECONDS: u32 = 30;
@@ -206,44 +211,12 @@ pub struct Decision {
     pub record: Option<Entry>,
 }
 
-/// Whether a row is fresh enough to decide a write at `now` (both of the same clock).
-pub fn is_fresh(row: &Account, now: Timestamp) -> bool {
-    now.duration_since(row.answered_at) <= SignedDuration::from_secs(FRESH_SECONDS)
+impl From<Verdict> for Decision {
+    /// A verdict that leaves what is remembered as it is.
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, record: None }
+    }
 }
 
-/// Decides one account. `now` is the provider's clock.
-pub fn decide(account: &Account, facts: &Facts, rules: &Rules, now: Timestamp) -> Decision {
-    let _ = (account, facts, rules, now);
-    Decision { verdict: Verdict::NeedsRead, record: None }
-}
-
-/// What an accepted write led to. `intent` is the entry that was recorded before it, `seen` the account as the answer
-/// to the write or the read-back shows it.
-///
-/// `Wait(t)` asks for another read at `t`, which goes through [`decide`] like any other (with [`Facts::complete`]), and
-/// ends in `Enforced`, `Changed`, one more `Require` where the provider permits it, or `Failed(WriteNotEffective)`.
-/// `NeedsRead` asks for a whole read where the answer does not show the mark.
-pub fn after_write(intent: &Entry, seen: &Account, rules: &Rules) -> Decision {
-    let _ = (intent, seen, rules);
-    Decision { verdict: Verdict::NeedsRead, record: None }
-}
-
-/// What to remember of a write that the provider refused for good, and the verdict.
-pub fn after_refusal(intent: &Entry, refusal: Refusal, tag: u32, at: Timestamp) -> Decision {
-    let entry = intent.with(State::Refused { refusal, tag }, at);
-    Decision { verdict: Verdict::Failed(refusal.into()), record: Some(entry) }
-}
-
-/// What an authoritative read after an unclear answer to a write means. The intent stays open unless the read shows
-/// that the write arrived or that the owner changed the password; it is never taken as "had no effect" before the
-/// settle time is over, and never counts as an accepted write.
-pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timestamp) -> Decision {
-    decide(read, &Facts { entry: Some(*intent), complete: true, ..Facts::default() }, rules, now)
-}
-
-/// Whether the sessions of an account are to be ended now: the mark is confirmed by this verdict, whoever set it, and
-/// they have not been ended before. `entry` is what is remembered after the decision.
-pub fn sessions_due(verdict: Verdict, entry: Option<&Entry>) -> bool {
-    verdict == Verdict::Enforced
-        && entry.is_some_and(|entry| matches!(entry.state, State::Marked { .. }) && !entry.revoked)
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Is a test bed standing outside of tests, and where are its parts?
+//!
+//! `testbed up` holds a lock as long as it runs and writes down what it started. The lock decides and not the file, so a
+//! killed test bed is never taken for a standing one.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cache;
+use crate::certificates::write_private;
+
+const OTHERS_LOOK: Duration = Duration::from_secs(1);
+
+/// What stands, as written to [`path`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The process that holds everything; SIGTERM makes it stop.
+    pub pid: u32,
+    /// etcd and kube-apiserver.
+    pub control_plane: ControlPlaneState,
+    /// Keycloak, when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keycloak: Option<KeycloakState>,
+}
+
+/// Where the API server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlaneState {
+    /// `https://127.0.0.1:<port>`
+    pub server: String,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// Logs and audit log.
+    pub folder: PathBuf,
+    /// What runs.
+    pub processes: Vec<ProcessState>,
+}
+
+/// A running program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessState {
+    /// The program's file name.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// Where Keycloak is. Secrets are in files that only their owner can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeycloakState {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// The process id of the server.
+    pub pid: u32,
+    /// The administrator's name in the realm `master`.
+    pub admin: String,
+    /// The administrator's password.
+    pub admin_password_file: PathBuf,
+    /// A realm with users in every state.
+    pub realm: String,
+    /// The operator's client in that realm.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret_file: PathBuf,
+    /// The server's log.
+    pub folder: PathBuf,
+}
+
+impl State {
+    /// The standing test bed, or `None`. While one is starting its state is not there yet: an error says so.
+    pub fn read() -> Result<Option<Self>> {
+        if running()?.is_none() {
+            return Ok(None);
+        }
+        let path = path()?;
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                bail!("the test bed is still starting; try again in a moment")
+            }
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Writes the state for others to read, at once or not at all.
+    pub fn write(&self) -> Result<()> {
+        let path = path()?;
+        let new = path.with_extension("json.new");
+        write_private(&new, &serde_json::to_string_pretty(self)?)?;
+        fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// The state file, `<cache>/testbed.json`.
+pub fn path() -> Result<PathBuf> {
+    Ok(cache::folder()?.join("testbed.json"))
+}
+
+fn lock_path() -> Result<PathBuf> {
+    Ok(cache::folder()?.join("testbed.lock"))
+}
+
+/// Held while a test bed stands; closing it releases the lock.
+#[derive(Debug)]
+pub struct Standing(File);
+
+impl Standing {
+    /// Errors when another test bed stands already.
+    pub fn begin() -> Result<Self> {
+        let mut file = open_lock()?;
+        let deadline = Instant::now() + OTHERS_LOOK;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Who asks whether one is running holds the lock for a moment.
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => bail!(
+                    "a test bed stands already: `testbed status` shows it, `testbed down` stops it"
+                ),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+        remove_state()?;
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(Self(file))
+    }
+
+    /// Removes the state and releases the lock.
+    pub fn end(self) -> Result<()> {
+        remove_state()?;
+        self.0.unlock()?;
+        Ok(())
+    }
+}
+
+fn remove_state() -> Result<()> {
+    let path = path()?;
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The process id of the test bed that stands or starts, or `None`.
+pub fn running() -> Result<Option<u32>> {
+    let file = open_lock()?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let path = lock_path()?;
+            let text = fs::read_to_string(&path)?;
+            let pid = text.trim().parse();
+            pid.map(Some)
+                .with_context(|| format!("{} holds no process id: {text:?}", path.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn open_lock() -> Result<File> {
+    let path = lock_path()?;
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))
+}
