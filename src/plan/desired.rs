@@ -7,6 +7,7 @@
 //! [`super::guard`].
 
 mod entries;
+mod index;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::observed::UserKey;
 use entries::{Protecting, Selecting, named};
 
 pub use entries::protected_keys;
+pub use index::KeyIndex;
 
 /// Since when a password must be new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
