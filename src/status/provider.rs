@@ -104,7 +104,8 @@ fn words(capabilities: &Capabilities) -> Vec<String> {
         (capabilities.tenant_native, "TenantNative"),
     ]
     .into_iter()
-    .filter_map(|(can, word)| can.then(|| word.to_owned()))
+    .filter(|(can, _)| *can)
+    .map(|(_, word)| word.to_owned())
     .collect()
 }
 

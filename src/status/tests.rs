@@ -519,6 +519,35 @@ fn the_next_words_are_announced() {
 }
 
 #[test]
+fn a_time_that_has_passed_is_not_looked_forward_to() {
+    let stop = Stop::waiting(Reason::WaitingForCutoff, at(300), "spec.requirement", "not yet");
+    assert_eq!(report(&stopped(stop), None, at(300)).speaks_again, None);
+}
+
+#[test]
+fn everyone_has_changed_only_when_every_target_has() {
+    let a = TargetOutcome { complete: Some(all_changed()), ..target("a") };
+    let b = TargetOutcome { complete: Some(done()), ..target("b") };
+    let some = report(&policy(vec![a.clone(), b]), None, at(0)).status;
+    assert!(said(&some).starts_with("Ready=True Enforced,"), "{}", said(&some));
+    let b = TargetOutcome { complete: Some(all_changed()), ..target("b") };
+    let all = report(&policy(vec![a, b]), None, at(0)).status;
+    assert!(said(&all).starts_with("Ready=True Changed,"), "{}", said(&all));
+}
+
+#[test]
+fn failures_are_named_while_others_are_still_due() {
+    let both = report(&complete(Tally { pending: 3, ..failed(1) }), None, at(0)).status;
+    assert!(
+        said(&both).starts_with("Ready=False PartiallyFailed, Reconciling=True PartiallyFailed,"),
+        "{}",
+        said(&both)
+    );
+    let due = report(&complete(Tally { pending: 3, ..done() }), None, at(0)).status;
+    assert!(said(&due).starts_with("Ready=False InProgress, Reconciling=True InProgress,"), "{}", said(&due));
+}
+
+#[test]
 fn notes_and_messages_fit() {
     let long = Stop::stalled(Reason::InvalidSpec, "spec", "ä".repeat(9000));
     let report = report(&stopped(long), None, at(0));
