@@ -251,7 +251,8 @@ fn follow(child: &mut Child, log: &Path) -> Result<ExitCode> {
     };
     loop {
         let ended = child.try_wait()?;
-        let ready = state::running()? == Some(child.id()) && state::path()?.exists();
+        // An error only says that it is still starting.
+        let ready = State::read().is_ok_and(|state| state.is_some_and(|it| it.pid == child.id()));
         pass_on();
         if ended.is_some() {
             return Ok(ExitCode::FAILURE);
