@@ -1,0 +1,46 @@
+//! What a write led to, as what to remember and what follows.
+
+use jiff::Timestamp;
+
+use super::rules::{decide, judge, no_password_here};
+use super::{Decision, Facts, Rules, Verdict};
+use crate::plan::ledger::{Entry, Refusal, State};
+use crate::plan::observed::{Account, Mark};
+
+/// What an accepted write led to. `intent` is the entry that was recorded before it, `seen` the account as the answer
+/// to the write or the read-back shows it.
+///
+/// `Wait(t)` asks for another read at `t`, which goes through [`decide`] like any other (with [`Facts::complete`]), and
+/// ends in `Enforced`, `Changed`, one more `Require` where the provider permits it, or `Failed(WriteNotEffective)`.
+/// `NeedsRead` asks for a whole read where the answer does not show the mark.
+pub fn after_write(intent: &Entry, seen: &Account, rules: &Rules) -> Decision {
+    let sent = Entry { writes: intent.writes.saturating_add(1).min(3), ..intent.with(State::Sent, seen.answered_at) };
+    let judged = if let Some(reason) = no_password_here(seen) {
+        Verdict::Skip(reason).into()
+    } else if seen.mark == Mark::NotGiven {
+        Verdict::NeedsRead.into()
+    } else {
+        let facts = Facts { complete: true, ..Facts::default() };
+        judge(seen, Some(&sent), &facts, rules, seen.answered_at)
+    };
+    Decision { record: judged.record.or(Some(sent)), ..judged }
+}
+
+/// What to remember of a write that the provider refused for good, and the verdict.
+pub fn after_refusal(intent: &Entry, refusal: Refusal, tag: u32, at: Timestamp) -> Decision {
+    let entry = intent.with(State::Refused { refusal, tag }, at);
+    Decision { verdict: Verdict::Failed(refusal.into()), record: Some(entry) }
+}
+
+/// What an authoritative read after an unclear answer to a write means. The intent stays open unless the read shows
+/// that the write arrived or that the owner changed the password; it is never taken as "had no effect" before the
+/// settle time is over, and never counts as an accepted write.
+pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timestamp) -> Decision {
+    decide(read, &Facts { entry: Some(*intent), complete: true, ..Facts::default() }, rules, now)
+}
+
+/// Whether the sessions of an account are to be ended now: `seen` shows the mark, whoever set it, and they have not been
+/// ended before. `entry` is what is remembered after the decision. A lockout confirms no mark.
+pub fn sessions_due(seen: &Account, verdict: Verdict, entry: Option<&Entry>) -> bool {
+    verdict == Verdict::Enforced && seen.mark == Mark::Marked && entry.is_some_and(|entry| !entry.revoked)
+}

@@ -1,0 +1,222 @@
+//! What has to be done about one account? One pure function over what an answer shows and what is remembered.
+//!
+//! The order of the rules is the meaning: each is one block, the first that fits decides. Nothing here writes or reads;
+//! [`Verdict::Require`] asks the engine to write, [`Verdict::NeedsRead`] to complete the row. What a write led to goes
+//! through [`after_write`], [`after_refusal`] or [`after_unclear`] and comes out as what to remember.
+//!
+//! An entry found as [`State::Intended`] in a loaded ledger (a crash in mid-write) needs no function of its own: the
+//! account is read and decided like any other, and the intent is part of what is remembered about it.
+
+mod after;
+mod rules;
+
+pub use after::{after_refusal, after_unclear, after_write, sessions_due};
+pub use rules::{decide, is_fresh};
+
+use jiff::Timestamp;
+
+use super::capabilities::Visibility;
+use super::evidence::Evidence;
+use super::ledger::{Entry, Refusal};
+
+/// How long a write may take to show, in seconds: three reads within it, then it had no effect.
+pub const SETTLE_SECONDS: u32 = 30;
+
+/// The oldest that a row may be that decides a write, in seconds.
+pub const FRESH_SECONDS: i64 = 30;
+
+/// Which states of accounts a policy is about (`accountStates`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountStates {
+    /// Neither locked nor disabled.
+    pub active: bool,
+    /// Locked.
+    pub locked: bool,
+    /// Disabled.
+    pub disabled: bool,
+}
+
+impl Default for AccountStates {
+    /// Active accounts only.
+    fn default() -> Self {
+        Self { active: true, locked: false, disabled: false }
+    }
+}
+
+/// What is known about an account besides its row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What this campaign's ledger remembers.
+    pub entry: Option<Entry>,
+    /// What the tenant's other campaigns saw. `None` where the provider shows change times.
+    pub evidence: Option<Evidence>,
+    /// Named as protected by an object of this tenant.
+    pub protected: bool,
+    /// The account that the operator itself acts as.
+    pub own: bool,
+    /// Excluded by the target.
+    pub excluded: bool,
+    /// Whether the row is authoritative: what it does not give now, no read gives.
+    pub complete: bool,
+}
+
+/// What holds for all accounts of a target during one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// T, in whole seconds. Where it is an age, fixed at the start of the pass.
+    pub cutoff: Timestamp,
+    /// Whether T is an age and moves along: what was changed once can be due again.
+    pub rolling: bool,
+    /// Which states of accounts are targeted.
+    pub states: AccountStates,
+    /// What the provider shows.
+    pub visibility: Visibility,
+    /// Whether accounts found changed are remembered: where a listing does not show it, that saves a read a pass.
+    pub remember_compliant: bool,
+    /// Whether a write that was accepted without effect may be sent once more.
+    pub repeat_without_effect: bool,
+    /// How long a write may take to show, in seconds; [`SETTLE_SECONDS`] unless a test knows better.
+    pub settle_seconds: u32,
+    /// The tag of the policy's generation and reconcile token, see [`super::ledger::refusal_tag`].
+    pub refusal_tag: u32,
+}
+
+/// Why an account is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// Protected, or the operator's own account.
+    Protected,
+    /// It has no password.
+    NoPassword,
+    /// Another system keeps its password.
+    Federated,
+    /// No person signs in to it.
+    Service,
+    /// Active, and `accountStates` lacks `Active`.
+    Active,
+    /// Locked, and `accountStates` lacks `Locked`.
+    Locked,
+    /// Disabled, and `accountStates` lacks `Disabled`.
+    Disabled,
+    /// It was listed once; no listing and no search shows it any more.
+    Gone,
+    /// Named by the policy, does not exist, and `missingUsers` is `Skip`.
+    Missing,
+}
+
+impl SkipReason {
+    /// All reasons.
+    pub const ALL: [SkipReason; 9] = [
+        SkipReason::Protected,
+        SkipReason::NoPassword,
+        SkipReason::Federated,
+        SkipReason::Service,
+        SkipReason::Active,
+        SkipReason::Locked,
+        SkipReason::Disabled,
+        SkipReason::Gone,
+        SkipReason::Missing,
+    ];
+
+    /// The word that people read.
+    pub fn word(self) -> &'static str {
+        match self {
+            SkipReason::Protected => "Protected",
+            SkipReason::NoPassword => "NoPassword",
+            SkipReason::Federated => "Federated",
+            SkipReason::Service => "Service",
+            SkipReason::Active => "Active",
+            SkipReason::Locked => "Locked",
+            SkipReason::Disabled => "Disabled",
+            SkipReason::Gone => "Gone",
+            SkipReason::Missing => "Missing",
+        }
+    }
+}
+
+/// Why an account could not be required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureCategory {
+    /// Nobody has the key.
+    NotFound,
+    /// More than one account has the key.
+    Ambiguous,
+    /// The provider does not let us.
+    Forbidden,
+    /// The provider refuses the write for this account.
+    Rejected,
+    /// Writes were accepted, the mark never appeared.
+    WriteNotEffective,
+    /// It did not work now; the next pass tries again.
+    Transient,
+}
+
+impl FailureCategory {
+    /// The word that people read.
+    pub fn word(self) -> &'static str {
+        match self {
+            FailureCategory::NotFound => "NotFound",
+            FailureCategory::Ambiguous => "Ambiguous",
+            FailureCategory::Forbidden => "Forbidden",
+            FailureCategory::Rejected => "Rejected",
+            FailureCategory::WriteNotEffective => "WriteNotEffective",
+            FailureCategory::Transient => "Transient",
+        }
+    }
+}
+
+impl From<Refusal> for FailureCategory {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected => FailureCategory::Rejected,
+            Refusal::Forbidden => FailureCategory::Forbidden,
+        }
+    }
+}
+
+/// What an account is, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not counted.
+    NotTargeted,
+    /// Left alone.
+    Skip(SkipReason),
+    /// Changed after we required it; done for this cutoff.
+    Changed,
+    /// Changed without our doing; done for this cutoff.
+    Compliant,
+    /// Marked: the owner cannot go on without changing the password.
+    Enforced,
+    /// The mark went without a change. Never required again by itself.
+    Cleared,
+    /// Due. Counted as pending; in Enforce it is written.
+    Require,
+    /// Perhaps due, but not before this time of the provider's clock: T is ahead, or a write may still show. Counted as
+    /// pending; to be read and decided again then.
+    Wait(Timestamp),
+    /// The row lacks something that a read gives. Counted as pending until then.
+    NeedsRead,
+    /// An authoritative answer does not tell: neither done nor due. What is missing.
+    Unknown(&'static str),
+    /// It cannot be required, why.
+    Failed(FailureCategory),
+}
+
+/// A verdict, and what has to be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What follows.
+    pub verdict: Verdict,
+    /// What the ledger has to remember instead of what it does; `None` where nothing is new.
+    pub record: Option<Entry>,
+}
+
+impl From<Verdict> for Decision {
+    /// A verdict that leaves what is remembered as it is.
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, record: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,449 @@
+//! What was intended, seen and done about each account of one campaign, as a few small binary shards.
+//!
+//! A provider shows too little to tell again who was asked and who complied; this remembers it across crashes. It is
+//! also the checkpoint and the fence: the head shard is written (by the engine, with a resourceVersion precondition)
+//! before each batch of writes. Here are data and bytes only; who stores them is `controller`.
+//!
+//! Shard 0 is the head: what is new, the open batch, and how many sealed shards there are. When it is full, everything
+//! but the open batch moves to a new sealed shard. A sealed shard is changed in place from then on. Where an account is
+//! in two shards after a crash, the head is right, then the shard with the higher index.
+
+mod codec;
+mod entry;
+mod key;
+mod sealed;
+
+pub use entry::{Baseline, Entry, Refusal, State, seconds};
+pub use key::{AccountKey, CAMPAIGN_LABEL, CampaignKey, EntryKey, Epoch, TENANT_LABEL, refusal_tag, tenant_label};
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use codec::{Head, Shard};
+use sealed::Sealed;
+
+/// The greatest size of a shard in bytes. A ConfigMap may have 1 MiB; small ones keep each write small.
+const SHARD_BYTES: usize = 64 * 1024;
+
+/// One shard as it has to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardImage {
+    /// Its index; 0 is the head. See [`CampaignKey::shard_name`].
+    pub index: u16,
+    /// Which state of the shard this is, for [`Ledger::written`].
+    pub revision: u64,
+    /// Its bytes, at most 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Every account that something is known about.
+    All,
+    /// Only what a listing that shows marks and change times cannot tell: open intents, writes not yet seen, refusals,
+    /// writes without effect, ended sessions. A mark that somebody clears is then required again.
+    OpenOnly,
+}
+
+/// Records existed and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerDamage {
+    /// Sealed shards are there, the head is not.
+    #[error("the head shard is missing")]
+    HeadMissing,
+    /// The head names shards that are not there.
+    #[error("shards are missing: {0:?}")]
+    ShardsMissing(Vec<u16>),
+    /// A shard's bytes are not what was written.
+    #[error("shard {index} cannot be read: {why}")]
+    Unreadable {
+        /// Which shard.
+        index: u16,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// One call for everybody (`TenantNative`), how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Everybody {
+    /// When the intent was recorded, in seconds since 1970.
+    pub at: u32,
+    /// How far.
+    pub stage: EverybodyStage,
+}
+
+/// How far the one call for everybody has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EverybodyStage {
+    /// About to be sent, or sent without a clear answer.
+    Open,
+    /// It arrived; who signed in since and is unmarked has changed.
+    Arrived,
+    /// Done with: never sent again, who is due is required one by one.
+    Closed,
+}
+
+/// Whether a shard is stored as it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Storage {
+    /// Goes up with every change.
+    revision: u64,
+    /// The revision that was stored last.
+    stored: u64,
+    /// The revision that has to be stored before the head, since the head has dropped what it says.
+    before_head: u64,
+}
+
+impl Storage {
+    fn is_dirty(&self) -> bool {
+        self.revision != self.stored
+    }
+}
+
+/// The ledger of one campaign.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    key: CampaignKey,
+    fingerprint: u64,
+    retention: Retention,
+    shard_bytes: usize,
+    head: BTreeMap<AccountKey, Entry>,
+    head_links: BTreeMap<EntryKey, AccountKey>,
+    sealed: Sealed,
+    everybody: Option<Everybody>,
+    /// Of the open batch: what was remembered before the intent.
+    batch: HashMap<AccountKey, Option<Entry>>,
+    /// By shard index, the head first.
+    storage: Vec<Storage>,
+}
+
+impl Ledger {
+    /// An empty ledger, of which nothing is stored.
+    pub fn new(key: CampaignKey, retention: Retention) -> Self {
+        Self::with_shard_bytes(key, retention, SHARD_BYTES)
+    }
+
+    /// An empty ledger with smaller shards, so that a test needs few accounts to fill them.
+    pub fn with_shard_bytes(key: CampaignKey, retention: Retention, shard_bytes: usize) -> Self {
+        let fingerprint = key.fingerprint();
+        Self {
+            key,
+            fingerprint,
+            retention,
+            shard_bytes: shard_bytes.min(SHARD_BYTES),
+            head: BTreeMap::new(),
+            head_links: BTreeMap::new(),
+            sealed: Sealed::default(),
+            everybody: None,
+            batch: HashMap::new(),
+            storage: vec![Storage::default()],
+        }
+    }
+
+    /// Reads what was stored: index and bytes of every shard that was found, in any order.
+    ///
+    /// No shards at all give an empty ledger; whether there should be some, only the policy's status can tell. A
+    /// sealed shard that the head does not know was written right before a crash: the head still has all of it.
+    pub fn load(key: CampaignKey, retention: Retention, shards: Vec<(u16, Vec<u8>)>) -> Result<Self, LedgerDamage> {
+        let mut ledger = Self::new(key, retention);
+        if shards.is_empty() {
+            return Ok(ledger);
+        }
+        let mut shards: BTreeMap<u16, Vec<u8>> = shards.into_iter().collect();
+        let bytes = shards.remove(&0).ok_or(LedgerDamage::HeadMissing)?;
+        let head_shard = ledger.read(0, &bytes)?;
+        let Some(head) = head_shard.head else {
+            return Err(LedgerDamage::Unreadable { index: 0, why: "it is not a head shard" });
+        };
+        let missing: Vec<u16> = (1..=head.sealed).filter(|index| !shards.contains_key(index)).collect();
+        if !missing.is_empty() {
+            return Err(LedgerDamage::ShardsMissing(missing));
+        }
+        let mut entries = Vec::new();
+        let mut links = Vec::new();
+        for (index, bytes) in shards.range(1..=head.sealed.max(1)).take(usize::from(head.sealed)) {
+            let shard = ledger.read(*index, bytes)?;
+            if shard.head.is_some() {
+                return Err(LedgerDamage::Unreadable { index: *index, why: "it is a head shard" });
+            }
+            entries.push((*index, shard.entries));
+            links.extend(shard.links.into_iter().map(|(entry, account)| (entry, account, *index)));
+        }
+        ledger.sealed = Sealed::load(&entries, links);
+        drop(entries);
+        ledger.head = head_shard.entries.into_iter().collect();
+        ledger.head_links = head_shard.links.into_iter().collect();
+        ledger.everybody = head.everybody;
+        ledger.storage.resize(usize::from(head.sealed) + 1, Storage::default());
+        if retention == Retention::OpenOnly {
+            ledger.head.retain(|_, entry| retention.keeps(entry));
+            ledger.sealed.retain(|entry| retention.keeps(entry));
+        }
+        Ok(ledger)
+    }
+
+    fn read(&self, index: u16, bytes: &[u8]) -> Result<Shard, LedgerDamage> {
+        let shard = codec::decode(bytes).map_err(|why| LedgerDamage::Unreadable { index, why })?;
+        if shard.fingerprint != self.fingerprint {
+            return Err(LedgerDamage::Unreadable { index, why: "it belongs to another campaign" });
+        }
+        if shard.index != index {
+            return Err(LedgerDamage::Unreadable { index, why: "it is another shard of this campaign" });
+        }
+        Ok(shard)
+    }
+
+    /// The campaign.
+    pub fn key(&self) -> &CampaignKey {
+        &self.key
+    }
+
+    /// How many accounts are remembered.
+    pub fn len(&self) -> usize {
+        let mut count = 0;
+        self.for_each(|_, _| count += 1);
+        count
+    }
+
+    /// Whether no account is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is remembered about an account.
+    pub fn entry(&self, key: &AccountKey) -> Option<Entry> {
+        self.head.get(key).copied().or_else(|| self.sealed.entry(key))
+    }
+
+    /// Every account that is remembered.
+    pub fn for_each(&self, mut each: impl FnMut(AccountKey, Entry)) {
+        self.head.iter().for_each(|(key, entry)| each(*key, *entry));
+        self.sealed.iter().filter(|(key, _)| !self.head.contains_key(key)).for_each(|(key, entry)| each(key, entry));
+    }
+
+    /// Remembers `entry` instead of what was. Nothing happens where that is the same.
+    pub fn record(&mut self, key: AccountKey, entry: Entry) {
+        if self.entry(&key) == Some(entry) {
+            return;
+        }
+        if !entry.is_open() {
+            self.batch.remove(&key);
+        }
+        if !self.retention.keeps(&entry) {
+            self.forget(&key);
+        } else if let Some(known) = self.head.get_mut(&key) {
+            *known = entry;
+            self.touch(0);
+        } else if let Some(shard) = self.sealed.replace(&key, &entry) {
+            self.touch(shard);
+        } else {
+            self.make_room(1, 0);
+            self.head.insert(key, entry);
+            self.touch(0);
+        }
+    }
+
+    /// Remembers nothing about an account any more.
+    pub fn forget(&mut self, key: &AccountKey) {
+        self.batch.remove(key);
+        if self.head.remove(key).is_some() {
+            self.touch(0);
+        }
+        if let Some(shard) = self.sealed.forget(key) {
+            self.touch(shard);
+        }
+    }
+
+    /// Remembers which account an entry of a selection led to.
+    pub fn link(&mut self, entry: EntryKey, account: AccountKey) {
+        if self.account_of(&entry) == Some(account) {
+            return;
+        }
+        if let Some(shard) = self.sealed.relink(&entry, account) {
+            self.touch(shard);
+        } else {
+            self.make_room(0, 1);
+            self.head_links.insert(entry, account);
+            self.touch(0);
+        }
+    }
+
+    /// The account that an entry of a selection led to last.
+    pub fn account_of(&self, entry: &EntryKey) -> Option<AccountKey> {
+        self.head_links.get(entry).copied().or_else(|| self.sealed.link(entry))
+    }
+
+    /// Closes the batch before and records the intent to write to these accounts at `at` of the provider's clock. Store
+    /// [`Ledger::dirty_for_batch`] before the first write is sent.
+    ///
+    /// How many writes were accepted is carried on only where they had no effect: a requirement that was met and is due
+    /// again starts anew.
+    pub fn open_batch(&mut self, accounts: &[AccountKey], at: Timestamp) {
+        self.batch.clear();
+        for key in accounts {
+            let before = self.entry(key);
+            self.batch.entry(*key).or_insert(before);
+        }
+        self.make_room(self.batch.len(), 0);
+        for (key, before) in &self.batch {
+            let carried = before.filter(|entry| {
+                matches!(entry.state, State::Intended | State::Sent | State::Refused { .. } | State::NotEffective)
+            });
+            let intent = carried.map_or(Entry::new(State::Intended, at), |entry| entry.with(State::Intended, at));
+            self.head.insert(*key, intent);
+        }
+        self.touch(0);
+    }
+
+    /// Takes back the intents of the open batch that were not sent, so that everything is as before.
+    ///
+    /// Intents that were found in a loaded ledger stay: nobody knows whether they were sent.
+    pub fn close_unsent(&mut self, accounts: &[AccountKey]) {
+        for key in accounts {
+            if !self.head.get(key).is_some_and(Entry::is_open) {
+                continue;
+            }
+            let Some(before) = self.batch.remove(key) else { continue };
+            self.head.remove(key);
+            self.touch(0);
+            // A sealed shard that had it has it still.
+            if let Some(before) = before.filter(|before| self.sealed.entry(key) != Some(*before)) {
+                self.head.insert(*key, before);
+            }
+        }
+    }
+
+    /// The accounts whose intent is open: after a load, those that a crash may have caught in mid-write.
+    pub fn open(&self) -> Vec<AccountKey> {
+        let mut open = Vec::new();
+        self.for_each(|key, entry| {
+            if entry.is_open() {
+                open.push(key);
+            }
+        });
+        open
+    }
+
+    /// The one call for everybody, where one was intended.
+    pub fn everybody(&self) -> Option<Everybody> {
+        self.everybody
+    }
+
+    /// Records how far the one call for everybody is; `None` takes an intent back that was not sent.
+    pub fn set_everybody(&mut self, everybody: Option<Everybody>) {
+        if self.everybody != everybody {
+            self.everybody = everybody;
+            self.touch(0);
+        }
+    }
+
+    /// What has to be stored before a batch is sent, in this order, the head last. Stop at the first that fails.
+    ///
+    /// Sealed shards in which only states moved on can wait for [`Ledger::dirty_shards`].
+    pub fn dirty_for_batch(&self) -> Vec<ShardImage> {
+        self.images(|storage| storage.stored < storage.before_head)
+    }
+
+    /// Everything that is not stored as it is, in the order in which it has to be, the head last. Stop at the first
+    /// that fails.
+    pub fn dirty_shards(&self) -> Vec<ShardImage> {
+        self.images(Storage::is_dirty)
+    }
+
+    /// Says that this image was stored. What changed since it was made stays to be stored.
+    pub fn written(&mut self, image: &ShardImage) {
+        if let Some(storage) = self.storage.get_mut(usize::from(image.index)) {
+            storage.stored = storage.stored.max(image.revision);
+        }
+    }
+
+    fn images(&self, due: impl Fn(&Storage) -> bool) -> Vec<ShardImage> {
+        let sealed = self.storage.iter().enumerate().skip(1).filter(|(_, storage)| due(storage));
+        let mut images: Vec<ShardImage> = sealed
+            .map(|(index, storage)| {
+                let index = index as u16;
+                let shard = self.sealed.shard(index, self.fingerprint);
+                ShardImage { index, revision: storage.revision, bytes: codec::encode(&shard) }
+            })
+            .collect();
+        if self.storage[0].is_dirty() {
+            let shard = Shard {
+                index: 0,
+                fingerprint: self.fingerprint,
+                head: Some(Head { sealed: self.sealed_shards(), everybody: self.everybody }),
+                entries: self.head.iter().map(|(key, entry)| (*key, *entry)).collect(),
+                links: self.head_links.iter().map(|(entry, account)| (*entry, *account)).collect(),
+            };
+            let revision = self.storage[0].revision;
+            images.push(ShardImage { index: 0, revision, bytes: codec::encode(&shard) });
+        }
+        images
+    }
+
+    fn sealed_shards(&self) -> u16 {
+        (self.storage.len() - 1) as u16
+    }
+
+    fn touch(&mut self, shard: u16) {
+        self.storage[usize::from(shard)].revision += 1;
+    }
+
+    /// Seals the head where it cannot take so many more entries and links.
+    fn make_room(&mut self, entries: usize, links: usize) {
+        let full = codec::size(self.head.len() + entries, self.head_links.len() + links) > self.shard_bytes;
+        let last = self.sealed_shards() == u16::MAX;
+        if full && !last {
+            self.seal();
+        }
+    }
+
+    /// Moves everything but the open batch out of the head: to where a sealed shard has it already, else to a new one.
+    fn seal(&mut self) {
+        let shard = self.sealed_shards() + 1;
+        let mut new = Vec::new();
+        let (batch, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.head).into_iter().partition(|(key, _)| self.batch.contains_key(key));
+        self.head = batch;
+        for (key, entry) in closed {
+            match self.sealed.replace(&key, &entry) {
+                Some(shard) => self.touch_before_head(shard),
+                None => new.push((key, entry)),
+            }
+        }
+        let links = std::mem::take(&mut self.head_links);
+        if !new.is_empty() || !links.is_empty() {
+            self.storage.push(Storage::default());
+            self.sealed.add(shard, &new);
+            self.sealed.add_links(shard, links);
+            self.touch_before_head(shard);
+        }
+        self.touch(0);
+    }
+
+    fn touch_before_head(&mut self, shard: u16) {
+        self.touch(shard);
+        let storage = &mut self.storage[usize::from(shard)];
+        storage.before_head = storage.revision;
+    }
+}
+
+impl Retention {
+    fn keeps(self, entry: &Entry) -> bool {
+        match self {
+            Retention::All => true,
+            Retention::OpenOnly => {
+                entry.revoked
+                    || matches!(
+                        entry.state,
+                        State::Intended | State::Sent | State::Refused { .. } | State::NotEffective
+                    )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

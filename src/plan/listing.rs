@@ -1,0 +1,150 @@
+//! Has a listing shown everybody? A listing that is cut short, repeats itself or loops is never "everybody".
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::observed::{Listing, Page};
+
+/// Why a listing cannot be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListingFault {
+    /// The same cursor came twice.
+    #[error("the listing loops: the same position came twice")]
+    Loops,
+    /// A page had rows and none was new.
+    #[error("the listing repeats itself: a page of {rows} rows had none that is new")]
+    Repeats {
+        /// Rows of that page.
+        rows: usize,
+    },
+    /// More pages than any honest listing has.
+    #[error("the listing does not end: {pages} pages were read")]
+    Endless {
+        /// Pages read.
+        pages: u32,
+    },
+    /// A listing of the tenant ended without one account.
+    #[error("the listing of the tenant ended without one account")]
+    Nobody,
+    /// Fewer distinct accounts than announced.
+    #[error("{distinct} distinct accounts were listed, {announced} were announced")]
+    Short {
+        /// Accounts that were told apart.
+        distinct: u64,
+        /// What the provider announced last.
+        announced: u64,
+    },
+}
+
+/// How many empty pages in a row are followed. Providers that filter after paging have some; an endless listing has
+/// nothing else.
+const EMPTY_PAGES: u32 = 16;
+
+/// Follows one listing from its first page to its end, in memory that does not grow with the number of accounts: kept
+/// are the rows of the last page, those that share the last row's sort key, and one number per page.
+///
+/// An offset into a changing set shows rows again that moved to the next page, and a sort key that many rows share lets
+/// them come in any order; both would make a short listing look complete if rows were merely counted.
+#[derive(Clone, Debug)]
+pub struct ListingCheck {
+    whole_tenant: bool,
+    max_pages: u32,
+    cursors: HashSet<u64>,
+    pages: u32,
+    empty: u32,
+    recent: HashSet<u64>,
+    last_key: Option<u64>,
+    same_key: HashSet<u64>,
+    distinct: u64,
+    announced: Option<u64>,
+}
+
+impl ListingCheck {
+    /// A listing that has not begun, of at most `max_pages` pages.
+    pub fn new(listing: &Listing, max_pages: u32) -> Self {
+        Self {
+            whole_tenant: *listing == Listing::Tenant,
+            max_pages,
+            cursors: HashSet::new(),
+            pages: 0,
+            empty: 0,
+            recent: HashSet::new(),
+            last_key: None,
+            same_key: HashSet::new(),
+            distinct: 0,
+            announced: None,
+        }
+    }
+
+    /// Takes in the next page, and tells how many of its accounts are new.
+    ///
+    /// *Errors*: it loops, repeats itself or does not end. The listing is then to be given up.
+    pub fn page(&mut self, page: &Page) -> Result<usize, ListingFault> {
+        self.pages += 1;
+        self.announced = page.total.or(self.announced);
+        let new = self.count(page);
+        if let Some(next) = &page.next {
+            if !self.cursors.insert(hash(next)) {
+                return Err(ListingFault::Loops);
+            }
+            self.empty = if page.accounts.is_empty() { self.empty + 1 } else { 0 };
+            if self.pages >= self.max_pages || self.empty > EMPTY_PAGES {
+                return Err(ListingFault::Endless { pages: self.pages });
+            }
+        }
+        if new == 0 && !page.accounts.is_empty() {
+            return Err(ListingFault::Repeats { rows: page.accounts.len() });
+        }
+        Ok(new)
+    }
+
+    fn count(&mut self, page: &Page) -> usize {
+        let mut seen = HashSet::with_capacity(page.accounts.len());
+        let mut new = 0;
+        for account in &page.accounts {
+            let (id, key) = (hash(&account.id), hash(&account.sort_key));
+            if self.last_key != Some(key) {
+                self.last_key = Some(key);
+                self.same_key.clear();
+            }
+            let same_key = !self.same_key.insert(id);
+            let on_page = !seen.insert(id);
+            if !(same_key || on_page || self.recent.contains(&id)) {
+                new += 1;
+            }
+        }
+        if !page.accounts.is_empty() {
+            self.recent = seen;
+        }
+        self.distinct += new as u64;
+        new
+    }
+
+    /// How many distinct accounts have been listed.
+    pub fn distinct(&self) -> u64 {
+        self.distinct
+    }
+
+    /// Whether the listing that has just ended (`next` was `None`) has shown everybody.
+    pub fn end(&self) -> Result<(), ListingFault> {
+        let distinct = self.distinct;
+        if self.whole_tenant && distinct == 0 {
+            return Err(ListingFault::Nobody);
+        }
+        match self.announced.filter(|announced| distinct < *announced) {
+            Some(announced) => Err(ListingFault::Short { distinct, announced }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Rows are told apart by 64 bits: two of a million are taken for one with a probability of 1 in 37 million, and then
+/// the listing counts as short, never as complete.
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

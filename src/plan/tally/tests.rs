@@ -1,0 +1,78 @@
+use jiff::Timestamp;
+
+use super::*;
+
+const ALL: [Verdict; 11] = [
+    Verdict::NotTargeted,
+    Verdict::Skip(SkipReason::Protected),
+    Verdict::Changed,
+    Verdict::Compliant,
+    Verdict::Enforced,
+    Verdict::Cleared,
+    Verdict::Require,
+    Verdict::Wait(Timestamp::UNIX_EPOCH),
+    Verdict::NeedsRead,
+    Verdict::Unknown("the mark"),
+    Verdict::Failed(FailureCategory::Rejected),
+];
+
+fn of(verdicts: &[Verdict]) -> Tally {
+    let mut tally = Tally::default();
+    verdicts.iter().for_each(|verdict| tally.add(*verdict));
+    tally
+}
+
+#[test]
+fn targeted_is_the_sum_of_the_rest_and_who_is_not_targeted_counts_nowhere() {
+    let tally = of(&ALL);
+    assert_eq!(tally.targeted(), 10);
+    assert_eq!((tally.compliant, tally.enforced, tally.changed, tally.pending), (1, 1, 1, 3));
+    assert_eq!((tally.cleared, tally.skipped_total(), tally.failed_total(), tally.unknown), (1, 1, 1, 1));
+}
+
+#[test]
+fn progress_is_who_is_done_of_who_is_not_skipped() {
+    assert_eq!(of(&ALL).progress(), "3/9");
+    assert_eq!(Tally::default().progress(), "0/0");
+}
+
+#[test]
+fn enforced_holds_only_after_a_complete_pass_without_pending_failed_unknown_or_cleared() {
+    let done = of(&[Verdict::Skip(SkipReason::Disabled), Verdict::Changed, Verdict::Compliant, Verdict::Enforced]);
+    assert!(done.is_enforced(true), "skipped does not block");
+    assert!(!done.is_enforced(false));
+    for blocking in &ALL[5..] {
+        let mut tally = done.clone();
+        tally.add(*blocking);
+        assert!(!tally.is_enforced(true), "{blocking:?}");
+    }
+}
+
+#[test]
+fn changed_holds_only_when_nobody_is_left_who_is_marked_only() {
+    assert!(of(&[Verdict::Changed, Verdict::Compliant]).is_changed(true));
+    assert!(!of(&[Verdict::Changed, Verdict::Enforced]).is_changed(true));
+    assert!(!of(&[Verdict::Changed, Verdict::Cleared]).is_changed(true));
+    assert!(!of(&[Verdict::Changed]).is_changed(false));
+}
+
+#[test]
+fn what_is_taken_back_leaves_no_trace() {
+    let mut tally = of(&ALL);
+    ALL.iter().for_each(|verdict| tally.remove(*verdict));
+    assert_eq!(tally, Tally::default());
+}
+
+#[test]
+fn at_most_twenty_failures_are_sampled_and_all_are_counted() {
+    let mut tally = Tally::default();
+    for n in 0..30 {
+        tally.add_failure(format!("id-{n}"), FailureCategory::NotFound);
+    }
+    let mut sum = Tally::default();
+    sum.merge(&tally);
+    sum.merge(&tally);
+    assert_eq!((tally.samples.len(), tally.failed_total()), (20, 30));
+    assert_eq!((sum.samples.len(), sum.failed_total()), (20, 60));
+    assert_eq!(tally.samples[0], Sample { subject: "id-0".into(), category: FailureCategory::NotFound });
+}
