@@ -16,9 +16,7 @@ pub fn folder() -> Result<PathBuf> {
         .filter(|value| Path::new(value).is_absolute())
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-        .context(
-            "neither XDG_CACHE_HOME nor HOME is set: set one, built programs are kept there",
-        )?;
+        .context("neither XDG_CACHE_HOME nor HOME is set: set one, built programs are kept there")?;
     create(&base.join("password-reset-operator"))
 }
 
@@ -39,8 +37,7 @@ pub(crate) fn ensure(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Resu
     let partial = parent.join(format!(".{file_name}.partial"));
     remove(&partial)?;
     make(&partial)?;
-    fs::rename(&partial, &wanted)
-        .with_context(|| format!("cannot rename {} to {name}", partial.display()))?;
+    fs::rename(&partial, &wanted).with_context(|| format!("cannot rename {} to {name}", partial.display()))?;
     Ok(wanted)
 }
 
@@ -50,8 +47,7 @@ pub(crate) fn subfolder(name: &str) -> Result<PathBuf> {
 }
 
 fn create(path: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(path)
-        .with_context(|| format!("cannot create the folder {}", path.display()))?;
+    fs::create_dir_all(path).with_context(|| format!("cannot create the folder {}", path.display()))?;
     Ok(path.to_owned())
 }
 
@@ -61,9 +57,7 @@ fn lock(path: &Path, what: &str) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress::say(&format!(
-                "another process is building {what}, waiting for it"
-            ));
+            progress::say(&format!("another process is building {what}, waiting for it"));
             file.lock()?;
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
@@ -72,11 +66,7 @@ fn lock(path: &Path, what: &str) -> Result<File> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let result = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove the half-made {}", path.display()))

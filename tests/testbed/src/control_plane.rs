@@ -67,10 +67,7 @@ impl ControlPlane {
         let mut attempt = 1;
         loop {
             match Self::start_once(&options).await {
-                Err(error)
-                    if attempt < START_ATTEMPTS
-                        && format!("{error:#}").contains("address already in use") =>
-                {
+                Err(error) if attempt < START_ATTEMPTS && format!("{error:#}").contains("address already in use") => {
                     attempt += 1;
                 }
                 result => return result,
@@ -87,24 +84,12 @@ impl ControlPlane {
         let [etcd_port, peer_port, api_port, controller_port] = ports::free()?;
         let server = format!("https://127.0.0.1:{api_port}");
         let kubeconfig = path.join("admin.kubeconfig");
-        kubeconfig::write(
-            &kubeconfig,
-            &server,
-            &certificates,
-            &Caller::Admin,
-            "default",
-        )?;
+        kubeconfig::write(&kubeconfig, &server, &certificates, &Caller::Admin, "default")?;
         audit::write_policy(&audit_policy(path))?;
 
         let etcd = start_etcd(&etcd_program, path, etcd_port, peer_port).spawn()?;
-        let start_api_server = start_api_server(
-            &api_server_program,
-            path,
-            &certificates,
-            etcd_port,
-            api_port,
-        )
-        .args(&options.api_server_args);
+        let start_api_server = start_api_server(&api_server_program, path, &certificates, etcd_port, api_port)
+            .args(&options.api_server_args);
         let api_server = Mutex::new(start_api_server.clone().spawn()?);
         let mut plane = Self {
             api_server,
@@ -119,8 +104,7 @@ impl ControlPlane {
         plane.wait_until_ready().await?;
         if options.controller_manager {
             let program = tools::ensure(Tool::KubeControllerManager).await?;
-            plane.controller_manager =
-                Some(start_controller_manager(&program, &plane, controller_port).spawn()?);
+            plane.controller_manager = Some(start_controller_manager(&program, &plane, controller_port).spawn()?);
         }
         Ok(plane)
     }
@@ -161,24 +145,17 @@ impl ControlPlane {
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let account = ServiceAccount {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             ..ServiceAccount::default()
         };
         match accounts.create(&PostParams::default(), &account).await {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             result => {
-                result
-                    .with_context(|| format!("cannot create ServiceAccount {namespace}/{name}"))?;
+                result.with_context(|| format!("cannot create ServiceAccount {namespace}/{name}"))?;
             }
         }
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            },
+            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
         let token = accounts
@@ -189,13 +166,7 @@ impl ControlPlane {
             .context("the API server answered a token request without a token")?
             .token;
         let path = self.folder().join(format!("{namespace}.{name}.kubeconfig"));
-        kubeconfig::write(
-            &path,
-            &self.server,
-            &self.certificates,
-            &Caller::Token(&token),
-            namespace,
-        )?;
+        kubeconfig::write(&path, &self.server, &self.certificates, &Caller::Token(&token), namespace)?;
         Ok(path)
     }
 
@@ -224,9 +195,7 @@ impl ControlPlane {
     }
 
     fn api_server(&self) -> MutexGuard<'_, Process> {
-        self.api_server
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.api_server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn wait_until_ready(&self) -> Result<()> {
@@ -238,10 +207,7 @@ impl ControlPlane {
                 return Ok(());
             }
             if let Some(status) = self.api_server().exited()? {
-                bail!(
-                    "kube-apiserver ended ({status}). Its last lines:\n{}",
-                    self.api_server().last_lines(20)
-                );
+                bail!("kube-apiserver ended ({status}). Its last lines:\n{}", self.api_server().last_lines(20));
             }
             if Instant::now() > deadline {
                 bail!(
@@ -262,17 +228,14 @@ impl ControlPlane {
 /// Tests that share it keep apart by namespaces. Errors are not remembered: the next caller tries again.
 pub async fn shared() -> Result<&'static ControlPlane> {
     static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
-    SHARED
-        .get_or_try_init(|| ControlPlane::start(Options::default()))
-        .await
+    SHARED.get_or_try_init(|| ControlPlane::start(Options::default())).await
 }
 
 /// A client for the current context of a kubeconfig file, without kube's own retries, so that tests see
 /// every answer.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
@@ -280,10 +243,7 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 /// Creates a namespace with a new name that starts with `prefix` and returns the name.
 pub async fn create_namespace(client: &Client, prefix: &str) -> Result<String> {
     let namespace = Namespace {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{prefix}-")),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() },
         ..Namespace::default()
     };
     let created = Api::<Namespace>::all(client.clone())
@@ -300,9 +260,7 @@ async fn is_ready(client: &Client) -> Result<bool> {
     if !text.status().is_success() {
         return Ok(false);
     }
-    let default = Api::<Namespace>::all(client.clone())
-        .get_opt("default")
-        .await?;
+    let default = Api::<Namespace>::all(client.clone()).get_opt("default").await?;
     Ok(default.is_some())
 }
 
@@ -322,24 +280,13 @@ fn start_etcd(program: &Path, folder: &Path, port: u16, peer_port: u16) -> Start
         .arg(folder.join("etcd"))
         // The data never outlives the process, so there is nothing to protect from a power cut.
         .args(["--unsafe-no-fsync", "--log-level", "warn"])
-        .args([
-            "--listen-client-urls",
-            &url,
-            "--advertise-client-urls",
-            &url,
-        ])
+        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
         .args(["--listen-peer-urls", &peer_url])
         .args(["--initial-advertise-peer-urls", &peer_url])
         .args(["--initial-cluster", &format!("default={peer_url}")])
 }
 
-fn start_api_server(
-    program: &Path,
-    folder: &Path,
-    certificates: &Certificates,
-    etcd_port: u16,
-    port: u16,
-) -> Start {
+fn start_api_server(program: &Path, folder: &Path, certificates: &Certificates, etcd_port: u16, port: u16) -> Start {
     let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
     Start::new(program, folder.join("kube-apiserver.log"))
         .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
@@ -349,10 +296,7 @@ fn start_api_server(
         .arg(file("tls-private-key-file", &certificates.server_key))
         .arg(file("client-ca-file", &certificates.authority))
         .arg(file("service-account-key-file", &certificates.tokens))
-        .arg(file(
-            "service-account-signing-key-file",
-            &certificates.tokens_key,
-        ))
+        .arg(file("service-account-signing-key-file", &certificates.tokens_key))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg("--service-cluster-ip-range=10.0.0.0/24")
         .arg("--authorization-mode=RBAC")
@@ -371,14 +315,8 @@ fn start_controller_manager(program: &Path, plane: &ControlPlane, port: u16) -> 
         .args(["--bind-address=127.0.0.1", "--leader-elect=false"])
         .arg(format!("--secure-port={port}"))
         .arg(format!("--cert-dir={}", folder.display()))
-        .arg(format!(
-            "--service-account-private-key-file={}",
-            plane.certificates.tokens_key.display()
-        ))
-        .arg(format!(
-            "--root-ca-file={}",
-            plane.certificates.authority.display()
-        ))
+        .arg(format!("--service-account-private-key-file={}", plane.certificates.tokens_key.display()))
+        .arg(format!("--root-ca-file={}", plane.certificates.authority.display()))
         .arg(
             "--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,\
              root-ca-certificate-publisher-controller,deployment-controller,replicaset-controller",

@@ -45,10 +45,7 @@ impl Keycloak {
         let mut attempt = 1;
         loop {
             match Self::start_once(&installation).await {
-                Err(error)
-                    if attempt < START_ATTEMPTS
-                        && format!("{error:#}").contains("already in use") =>
-                {
+                Err(error) if attempt < START_ATTEMPTS && format!("{error:#}").contains("already in use") => {
                     attempt += 1;
                 }
                 result => return result,
@@ -60,26 +57,19 @@ impl Keycloak {
         let folder = WorkFolder::create("keycloak")?;
         let [port, management_port] = ports::free()?;
         let password = random::hex()?;
-        let process = Start::new(
-            installation.join("bin/kc.sh"),
-            folder.path().join("keycloak.log"),
-        )
-        // Options of the build (database, cache, health) are in `install`.
-        .args(["start", "--optimized", "--cache=local"])
-        .args(["--http-enabled=true", "--hostname-strict=false"])
-        .args(["--http-host=127.0.0.1", &format!("--http-port={port}")])
-        .arg(format!("--http-management-port={management_port}"))
-        .env("KC_BOOTSTRAP_ADMIN_USERNAME", admin::USER)
-        .env("KC_BOOTSTRAP_ADMIN_PASSWORD", &password)
-        .env("JAVA_OPTS_KC_HEAP", "-Xms128m -Xmx512m")
-        // A short life: compiling hot code further costs more than it gains.
-        .env("JAVA_OPTS_APPEND", "-XX:TieredStopAtLevel=1")
-        .spawn()?;
-        let mut keycloak = Self {
-            process,
-            admin: Admin::new(format!("http://127.0.0.1:{port}"), password)?,
-            folder,
-        };
+        let process = Start::new(installation.join("bin/kc.sh"), folder.path().join("keycloak.log"))
+            // Options of the build (database, cache, health) are in `install`.
+            .args(["start", "--optimized", "--cache=local"])
+            .args(["--http-enabled=true", "--hostname-strict=false"])
+            .args(["--http-host=127.0.0.1", &format!("--http-port={port}")])
+            .arg(format!("--http-management-port={management_port}"))
+            .env("KC_BOOTSTRAP_ADMIN_USERNAME", admin::USER)
+            .env("KC_BOOTSTRAP_ADMIN_PASSWORD", &password)
+            .env("JAVA_OPTS_KC_HEAP", "-Xms128m -Xmx512m")
+            // A short life: compiling hot code further costs more than it gains.
+            .env("JAVA_OPTS_APPEND", "-XX:TieredStopAtLevel=1")
+            .spawn()?;
+        let mut keycloak = Self { process, admin: Admin::new(format!("http://127.0.0.1:{port}"), password)?, folder };
         keycloak.wait_until_ready(management_port).await?;
         Ok(keycloak)
     }
@@ -123,10 +113,7 @@ impl Keycloak {
                 return Ok(());
             }
             if let Some(status) = self.process.exited()? {
-                bail!(
-                    "Keycloak ended ({status}). Its last lines:\n{}",
-                    self.process.last_lines(20)
-                );
+                bail!("Keycloak ended ({status}). Its last lines:\n{}", self.process.last_lines(20));
             }
             if Instant::now() > deadline {
                 bail!(
@@ -145,8 +132,5 @@ impl Keycloak {
 /// Tests that share it keep apart by realms. Errors are not remembered: the next caller tries again.
 pub async fn shared() -> Result<&'static Keycloak> {
     static SHARED: OnceCell<Keycloak> = OnceCell::const_new();
-    SHARED
-        .get_or_try_init(Keycloak::start)
-        .await
-        .context("the Keycloak of this process did not start")
+    SHARED.get_or_try_init(Keycloak::start).await.context("the Keycloak of this process did not start")
 }

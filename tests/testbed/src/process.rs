@@ -38,13 +38,7 @@ pub struct Start {
 impl Start {
     /// `program` is a path or a name on `PATH`; standard output and standard error are appended to `log`.
     pub fn new(program: impl AsRef<OsStr>, log: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.as_ref().to_owned(),
-            args: Vec::new(),
-            env: Vec::new(),
-            folder: None,
-            log: log.into(),
-        }
+        Self { program: program.as_ref().to_owned(), args: Vec::new(), env: Vec::new(), folder: None, log: log.into() }
     }
 
     /// Adds one argument.
@@ -55,15 +49,13 @@ impl Start {
 
     /// Adds arguments.
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.args
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -96,20 +88,12 @@ impl Start {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
-        let name = Path::new(&self.program).file_name().map_or_else(
-            || self.program.to_string_lossy().into_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        );
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let name = Path::new(&self.program)
+            .file_name()
+            .map_or_else(|| self.program.to_string_lossy().into_owned(), |name| name.to_string_lossy().into_owned());
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let lifeline = child.stdin.take();
-        Ok(Process {
-            name,
-            child,
-            lifeline,
-            log: self.log,
-        })
+        Ok(Process { name, child, lifeline, log: self.log })
     }
 }
 
@@ -153,8 +137,7 @@ impl Process {
 
     /// Asks the program to end with SIGTERM, as Kubernetes does. It is not waited for.
     pub fn terminate(&self) -> Result<()> {
-        kill_process(self.pid(), Signal::TERM)
-            .with_context(|| format!("cannot send SIGTERM to {}", self.name))
+        kill_process(self.pid(), Signal::TERM).with_context(|| format!("cannot send SIGTERM to {}", self.name))
     }
 
     /// Kills the program and everything that it started, and waits for the program's end.
@@ -215,10 +198,7 @@ mod tests {
     fn a_dropped_process_takes_its_children_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let process = Start::new("sh", &log)
-            .args(["-c", "sleep 600 & echo $!; wait"])
-            .spawn()
-            .unwrap();
+        let process = Start::new("sh", &log).args(["-c", "sleep 600 & echo $!; wait"]).spawn().unwrap();
         wait_until("the child's id", || !last_lines(&log, 1).is_empty());
         let grandchild = last_lines(&log, 1);
         assert!(is_alive(&grandchild));

@@ -59,38 +59,20 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(doing: &'a str) -> Self {
-        Self {
-            doing,
-            started: Instant::now(),
-            shown: None,
-            terminal: std::io::stderr().is_terminal(),
-        }
+        Self { doing, started: Instant::now(), shown: None, terminal: std::io::stderr().is_terminal() }
     }
 
     fn show(&mut self, output: &str) {
-        let pause = if self.terminal {
-            Duration::from_secs(1)
-        } else {
-            Duration::from_secs(10)
-        };
+        let pause = if self.terminal { Duration::from_secs(1) } else { Duration::from_secs(10) };
         if self.shown.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
         self.shown = Some(Instant::now());
         let seconds = self.started.elapsed().as_secs();
-        let output: String = output
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(60)
-            .collect();
+        let output: String = output.chars().filter(|c| !c.is_control()).take(60).collect();
         let mut stderr = std::io::stderr().lock();
         let _ = if self.terminal {
-            write!(
-                stderr,
-                "\r\x1b[Ktestbed: {} … {seconds} s  {output}",
-                self.doing
-            )
-            .and_then(|()| stderr.flush())
+            write!(stderr, "\r\x1b[Ktestbed: {} … {seconds} s  {output}", self.doing).and_then(|()| stderr.flush())
         } else {
             writeln!(stderr, "testbed: {} … {seconds} s  {output}", self.doing)
         };
@@ -100,11 +82,7 @@ impl<'a> Line<'a> {
         let seconds = self.started.elapsed().as_secs();
         let result = if good { "done" } else { "failed" };
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        let _ = writeln!(
-            std::io::stderr().lock(),
-            "{clear}testbed: {} … {result} in {seconds} s",
-            self.doing
-        );
+        let _ = writeln!(std::io::stderr().lock(), "{clear}testbed: {} … {result} in {seconds} s", self.doing);
     }
 }
 
@@ -115,27 +93,19 @@ mod tests {
     fn run_script(script: &str) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("log");
-        run(
-            "building a thing",
-            Start::new("sh", &log).args(["-c", script]),
-            &log,
-        )
+        run("building a thing", Start::new("sh", &log).args(["-c", script]), &log)
     }
 
     #[test]
     fn a_failed_build_shows_its_last_lines() {
-        let error = run_script("echo first; echo the reason >&2; exit 3")
-            .unwrap_err()
-            .to_string();
+        let error = run_script("echo first; echo the reason >&2; exit 3").unwrap_err().to_string();
         assert!(error.starts_with("building a thing failed"), "{error}");
         assert!(error.ends_with("first\nthe reason"), "{error}");
     }
 
     #[test]
     fn a_full_disk_is_said_in_words() {
-        let error = run_script("echo 'write /x: no space left on device'; exit 1")
-            .unwrap_err()
-            .to_string();
+        let error = run_script("echo 'write /x: no space left on device'; exit 1").unwrap_err().to_string();
         assert!(error.contains("because the disk is full"), "{error}");
     }
 

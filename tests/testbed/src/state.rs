@@ -26,6 +26,9 @@ pub struct State {
     /// Keycloak, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakState>,
+    /// Simulators of closed services, when they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub simulators: Vec<SimulatorState>,
 }
 
 /// Where the API server is.
@@ -74,6 +77,24 @@ pub struct KeycloakState {
     pub folder: PathBuf,
 }
 
+/// Where a simulator is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SimulatorState {
+    /// `pingone`, `looker` or `monocloud`.
+    pub provider: String,
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// PingOne: the address of the token endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_url: Option<String>,
+    /// PingOne: the environment that holds the users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// JSON with `clientID` and `clientSecret`, MonoCloud with `apiKey`.
+    pub credentials_file: PathBuf,
+}
+
 impl State {
     /// The standing test bed, or `None`. While one is starting its state is not there yet: an error says so.
     pub fn read() -> Result<Option<Self>> {
@@ -85,9 +106,7 @@ impl State {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             text => {
                 let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-                serde_json::from_str(&text)
-                    .map(Some)
-                    .with_context(|| format!("{} is damaged", path.display()))?
+                serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))?
             }
         };
         // The state of a killed predecessor may still lie there.
@@ -121,9 +140,9 @@ impl Standing {
         let file = open_lock()?;
         match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::AGAIN | Errno::ACCESS) => bail!(
-                "a test bed stands already: `testbed status` shows it, `testbed down` stops it"
-            ),
+            Err(Errno::AGAIN | Errno::ACCESS) => {
+                bail!("a test bed stands already: `testbed status` shows it, `testbed down` stops it")
+            }
             Err(error) => return Err(error).context("cannot lock"),
         }
         remove_state()?;
@@ -140,13 +159,7 @@ impl Standing {
 
 /// The process id of the test bed that stands or starts, or `None`. A process does not see itself.
 pub fn running() -> Result<Option<u32>> {
-    let wanted = Flock {
-        start: 0,
-        length: 0,
-        pid: None,
-        typ: FlockType::WriteLock,
-        offset_type: FlockOffsetType::Set,
-    };
+    let wanted = Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
     let holder = fcntl_getlk(open_lock()?, &wanted).context("cannot ask for the lock")?;
     let pid = holder.and_then(|lock| lock.pid);
     Ok(pid.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()))

@@ -76,9 +76,7 @@ pub fn kubernetes_version() -> &'static str {
 /// the first time and shows its progress on standard error. Errors say which program of the host is missing and
 /// what to do, or end with the last lines of a failed build.
 pub async fn ensure(tool: Tool) -> Result<PathBuf> {
-    tokio::task::spawn_blocking(move || ensure_blocking(tool))
-        .await
-        .context("the build was interrupted")?
+    tokio::task::spawn_blocking(move || ensure_blocking(tool)).await.context("the build was interrupted")?
 }
 
 fn ensure_blocking(tool: Tool) -> Result<PathBuf> {
@@ -134,10 +132,7 @@ fn version_stamp(module: &GoModule) -> String {
     }
     let version = module.version();
     let mut numbers = version.split('.');
-    let (major, minor) = (
-        numbers.next().unwrap_or_default(),
-        numbers.next().unwrap_or_default(),
-    );
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let variables = "-X k8s.io/component-base/version";
     format!(
         "{variables}.gitVersion=v{version} {variables}.gitMajor={major} {variables}.gitMinor={minor} \
@@ -156,9 +151,7 @@ pub(crate) fn require_host_program(program: &str, why: &str, remedy: &str) -> Re
 /// The first executable of that name on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| is_executable(candidate))
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| is_executable(candidate))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -174,37 +167,21 @@ mod tests {
     fn versions_are_read_from_the_go_modules() {
         for module in [KUBERNETES, ETCD] {
             let numbers = module.version().split('.');
-            assert_eq!(
-                numbers
-                    .filter(|number| number.parse::<u16>().is_ok())
-                    .count(),
-                3
-            );
+            assert_eq!(numbers.filter(|number| number.parse::<u16>().is_ok()).count(), 3);
         }
     }
 
     #[test]
     fn all_staging_modules_are_replaced_at_the_version_that_matches() {
-        let staging = format!(
-            " v0.{}",
-            KUBERNETES.version().split_once('.').expect("a version").1
-        );
-        let replaced = KUBERNETES
-            .go_mod
-            .lines()
-            .filter(|line| line.contains(" => k8s.io/") && line.ends_with(&staging))
-            .count();
+        let staging = format!(" v0.{}", KUBERNETES.version().split_once('.').expect("a version").1);
+        let replaced =
+            KUBERNETES.go_mod.lines().filter(|line| line.contains(" => k8s.io/") && line.ends_with(&staging)).count();
         assert_eq!(replaced, 33);
     }
 
     #[test]
     fn a_missing_program_is_named_with_its_remedy() {
-        let error = require_host_program("no-such-go", "etcd is built with it", "Install it")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "`no-such-go` is missing: etcd is built with it. Install it and try again."
-        );
+        let error = require_host_program("no-such-go", "etcd is built with it", "Install it").unwrap_err().to_string();
+        assert_eq!(error, "`no-such-go` is missing: etcd is built with it. Install it and try again.");
     }
 }

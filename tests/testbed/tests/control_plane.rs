@@ -8,20 +8,11 @@ use kube::{Api, Client};
 use testbed::control_plane::{self, ControlPlane, Options, create_namespace, manifests, shared};
 
 fn config_map(name: &str) -> ConfigMap {
-    ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    }
+    ConfigMap { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
 }
 
 async fn put(client: &Client, namespace: &str, name: &str) {
-    Api::namespaced(client.clone(), namespace)
-        .create(&PostParams::default(), &config_map(name))
-        .await
-        .unwrap();
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &config_map(name)).await.unwrap();
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -32,10 +23,7 @@ fn is_alive(pid: u32) -> bool {
 async fn the_server_says_the_version_that_was_built() {
     let client = shared().await.unwrap().client().await.unwrap();
     let version = client.apiserver_version().await.unwrap();
-    assert_eq!(
-        version.git_version,
-        format!("v{}", testbed::tools::kubernetes_version())
-    );
+    assert_eq!(version.git_version, format!("v{}", testbed::tools::kubernetes_version()));
 }
 
 #[tokio::test]
@@ -47,17 +35,10 @@ async fn every_request_is_counted_once() {
         put(&client, &namespace, name).await;
     }
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    assert_eq!(
-        maps.list(&ListParams::default()).await.unwrap().items.len(),
-        3
-    );
+    assert_eq!(maps.list(&ListParams::default()).await.unwrap().items.len(), 3);
     let events = plane.audit().await.unwrap();
-    let count = |verb: &str| {
-        events
-            .iter()
-            .filter(|event| event.namespace == namespace && event.is(verb, "configmaps"))
-            .count()
-    };
+    let count =
+        |verb: &str| events.iter().filter(|event| event.namespace == namespace && event.is(verb, "configmaps")).count();
     assert_eq!((count("create"), count("list"), count("get")), (3, 1, 0));
 }
 
@@ -66,17 +47,11 @@ async fn a_service_account_without_a_role_is_refused_and_the_log_names_it() {
     let plane = shared().await.unwrap();
     let admin = plane.client().await.unwrap();
     let namespace = create_namespace(&admin, "powerless").await.unwrap();
-    let kubeconfig = plane
-        .service_account_kubeconfig(&namespace, "operator")
-        .await
-        .unwrap();
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, "operator").await.unwrap();
     let client = control_plane::client(&kubeconfig).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let error = maps.list(&ListParams::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.is_forbidden()),
-        "{error}"
-    );
+    assert!(matches!(&error, kube::Error::Api(status) if status.is_forbidden()), "{error}");
     let refused: Vec<_> = plane
         .audit()
         .await
@@ -129,16 +104,10 @@ async fn a_service_account_may_do_what_an_applied_role_says_and_no_more() {
     let plane = shared().await.unwrap();
     let admin = plane.client().await.unwrap();
     let namespace = create_namespace(&admin, "applied").await.unwrap();
-    let things = THINGS.replace(
-        "name: reader",
-        &format!("name: reader, namespace: {namespace}"),
-    );
+    let things = THINGS.replace("name: reader", &format!("name: reader, namespace: {namespace}"));
     manifests::apply(&admin, &namespace, &things).await.unwrap();
 
-    let kubeconfig = plane
-        .service_account_kubeconfig(&namespace, "reader")
-        .await
-        .unwrap();
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, "reader").await.unwrap();
     let reader = control_plane::client(&kubeconfig).await.unwrap();
     let read = |path: &str| {
         let uri = format!("/apis/example.org/v1/namespaces/{namespace}/things{path}");
@@ -161,9 +130,7 @@ async fn a_service_account_may_do_what_an_applied_role_says_and_no_more() {
 async fn an_unknown_field_is_refused_by_its_name() {
     let client = shared().await.unwrap().client().await.unwrap();
     let bogus = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, bogus: 1}";
-    let error = manifests::apply(&client, "default", bogus)
-        .await
-        .unwrap_err();
+    let error = manifests::apply(&client, "default", bogus).await.unwrap_err();
     let error = format!("{error:#}");
     assert!(error.starts_with("cannot apply ConfigMap x"), "{error}");
     assert!(error.contains("bogus"), "{error}");
@@ -183,10 +150,7 @@ async fn objects_and_tokens_outlive_a_restart_of_the_server() {
     let client = plane.client().await.unwrap();
     let namespace = create_namespace(&client, "kept").await.unwrap();
     put(&client, &namespace, "kept").await;
-    let kubeconfig = plane
-        .service_account_kubeconfig(&namespace, "operator")
-        .await
-        .unwrap();
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, "operator").await.unwrap();
 
     plane.stop_api_server();
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
@@ -195,14 +159,8 @@ async fn objects_and_tokens_outlive_a_restart_of_the_server() {
     plane.restart_api_server().await.unwrap();
     assert!(maps.get_opt("kept").await.unwrap().is_some());
     let account = control_plane::client(&kubeconfig).await.unwrap();
-    let error = Api::<Namespace>::all(account)
-        .list(&ListParams::default())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.is_forbidden()),
-        "known, but without rights: {error}"
-    );
+    let error = Api::<Namespace>::all(account).list(&ListParams::default()).await.unwrap_err();
+    assert!(matches!(&error, kube::Error::Api(status) if status.is_forbidden()), "known, but without rights: {error}");
 }
 
 #[tokio::test]
@@ -223,11 +181,7 @@ async fn a_killed_test_process_leaves_no_process_and_no_file() {
     const REPORT: &str = "TESTBED_VICTIM_REPORT";
     if let Ok(report) = std::env::var(REPORT) {
         let plane = shared().await.unwrap();
-        let pids: Vec<String> = plane
-            .processes()
-            .iter()
-            .map(|(_, pid)| pid.to_string())
-            .collect();
+        let pids: Vec<String> = plane.processes().iter().map(|(_, pid)| pid.to_string()).collect();
         let text = format!("{}\n{}", plane.folder().display(), pids.join("\n"));
         std::fs::write(format!("{report}.new"), text).unwrap();
         std::fs::rename(format!("{report}.new"), report).unwrap();
@@ -236,10 +190,7 @@ async fn a_killed_test_process_leaves_no_process_and_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");
     let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "a_killed_test_process_leaves_no_process_and_no_file",
-        ])
+        .args(["--exact", "a_killed_test_process_leaves_no_process_and_no_file"])
         .env(REPORT, &report)
         .stdout(std::process::Stdio::null())
         .kill_on_drop(true)
@@ -254,10 +205,7 @@ async fn a_killed_test_process_leaves_no_process_and_no_file() {
     assert!(pids.iter().all(|pid| is_alive(*pid)) && files.exists());
 
     victim.kill().await.unwrap();
-    wait_until("the programs' end", || {
-        pids.iter().all(|pid| !is_alive(*pid))
-    })
-    .await;
+    wait_until("the programs' end", || pids.iter().all(|pid| !is_alive(*pid))).await;
     wait_until("the files' removal", || !files.exists()).await;
 }
 

@@ -3,9 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::keycloak::person::{Asked, SignIn};
-use testbed::keycloak::realm::{
-    Beginning, CONFIGURE_TOTP, OPERATOR_CLIENT, Realm, RealmOptions, UPDATE_PASSWORD,
-};
+use testbed::keycloak::realm::{Beginning, CONFIGURE_TOTP, OPERATOR_CLIENT, Realm, RealmOptions, UPDATE_PASSWORD};
 use testbed::keycloak::shared;
 
 /// Calls as the operator would: with a token of its client.
@@ -18,17 +16,9 @@ struct Operator {
 impl Operator {
     async fn sign_in(realm: &Realm, secret: &str) -> Result<Self, u16> {
         let http = reqwest::Client::new();
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", OPERATOR_CLIENT),
-            ("client_secret", secret),
-        ];
-        let response = http
-            .post(format!("{}/protocol/openid-connect/token", realm.url()))
-            .form(&form)
-            .send()
-            .await
-            .unwrap();
+        let form = [("grant_type", "client_credentials"), ("client_id", OPERATOR_CLIENT), ("client_secret", secret)];
+        let response =
+            http.post(format!("{}/protocol/openid-connect/token", realm.url())).form(&form).send().await.unwrap();
         if !response.status().is_success() {
             return Err(response.status().as_u16());
         }
@@ -72,34 +62,17 @@ async fn every_beginning_is_what_its_name_says() {
     let realm = realm("beginnings", options).await;
 
     assert_eq!(realm.users().await.unwrap().len(), 6);
-    assert_eq!(
-        realm.user_signs_in("enabled").await.unwrap(),
-        SignIn::Granted
-    );
+    assert_eq!(realm.user_signs_in("enabled").await.unwrap(), SignIn::Granted);
     assert!(!realm.user("disabled").await.unwrap().enabled);
-    assert_eq!(
-        realm.user_signs_in("disabled").await.unwrap(),
-        SignIn::Refused
-    );
+    assert_eq!(realm.user_signs_in("disabled").await.unwrap(), SignIn::Refused);
     assert_eq!(realm.marked_users().await.unwrap(), ["marked"]);
-    assert_eq!(
-        realm.user_signs_in("marked").await.unwrap(),
-        SignIn::MustActFirst
-    );
-    assert_eq!(
-        realm.required_actions("totp").await.unwrap(),
-        [CONFIGURE_TOTP]
-    );
-    assert!(matches!(
-        realm.user_is_asked_for("totp").await.unwrap(),
-        Asked::Other(_)
-    ));
+    assert_eq!(realm.user_signs_in("marked").await.unwrap(), SignIn::MustActFirst);
+    assert_eq!(realm.required_actions("totp").await.unwrap(), [CONFIGURE_TOTP]);
+    assert!(matches!(realm.user_is_asked_for("totp").await.unwrap(), Asked::Other(_)));
     assert_eq!(realm.password_created("brokered").await.unwrap(), None);
     assert!(realm.password_created("enabled").await.unwrap().is_some());
 
-    let operator = Operator::sign_in(&realm, &realm.client_secret())
-        .await
-        .unwrap();
+    let operator = Operator::sign_in(&realm, &realm.client_secret()).await.unwrap();
     for (name, expected) in [("enabled", 204), ("invalid", 400)] {
         let id = realm.user(name).await.unwrap().id;
         let status = operator.put_actions(&id, &[UPDATE_PASSWORD]).await;
@@ -109,18 +82,14 @@ async fn every_beginning_is_what_its_name_says() {
 
 #[tokio::test]
 async fn members_of_a_group_are_those_of_the_options() {
-    let options = RealmOptions::default()
-        .users(3)
-        .group("staff", &["user-0002"]);
+    let options = RealmOptions::default().users(3).group("staff", &["user-0002"]);
     let realm = realm("groups", options).await;
     assert_eq!(realm.group_members("staff").await.unwrap(), ["user-0002"]);
 }
 
 #[tokio::test]
 async fn a_person_changes_the_password_in_the_login_form_and_the_mark_is_gone() {
-    let options = RealmOptions::default()
-        .user("marked", Beginning::Marked)
-        .user("unmarked", Beginning::Enabled);
+    let options = RealmOptions::default().user("marked", Beginning::Marked).user("unmarked", Beginning::Enabled);
     let realm = realm("people", options).await;
     let before = realm.password_created("marked").await.unwrap().unwrap();
 
@@ -133,19 +102,14 @@ async fn a_person_changes_the_password_in_the_login_form_and_the_mark_is_gone() 
     for name in ["marked", "unmarked"] {
         assert_eq!(realm.user_signs_in(name).await.unwrap(), SignIn::Granted);
     }
-    assert!(
-        realm.user_updates().await.unwrap().is_empty(),
-        "a person is no administrator"
-    );
+    assert!(realm.user_updates().await.unwrap().is_empty(), "a person is no administrator");
 }
 
 #[tokio::test]
 async fn the_ledger_tells_the_operator_from_an_administrator() {
     let realm = realm("ledger", RealmOptions::default().users(3)).await;
     let start = Timestamp::now();
-    let operator = Operator::sign_in(&realm, &realm.client_secret())
-        .await
-        .unwrap();
+    let operator = Operator::sign_in(&realm, &realm.client_secret()).await.unwrap();
     let id = realm.user("user-0001").await.unwrap().id;
     for _ in 0..2 {
         assert_eq!(operator.put_actions(&id, &[UPDATE_PASSWORD]).await, 204);
@@ -155,15 +119,9 @@ async fn the_ledger_tells_the_operator_from_an_administrator() {
     realm.admin_clears_mark("user-0002").await.unwrap();
 
     let counts = realm.updates_by_operator().await.unwrap();
-    assert_eq!(
-        counts.into_iter().collect::<Vec<_>>(),
-        [("user-0001".to_owned(), 2)]
-    );
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("user-0001".to_owned(), 2)]);
     let updates = realm.user_updates().await.unwrap();
-    let seen: Vec<_> = updates
-        .iter()
-        .map(|update| (update.client.as_str(), update.user.as_str()))
-        .collect();
+    let seen: Vec<_> = updates.iter().map(|update| (update.client.as_str(), update.user.as_str())).collect();
     assert_eq!(
         seen,
         [
@@ -173,11 +131,7 @@ async fn the_ledger_tells_the_operator_from_an_administrator() {
             ("admin-cli", "user-0002"),
         ]
     );
-    assert!(
-        updates
-            .iter()
-            .all(|update| update.at.as_second() >= start.as_second())
-    );
+    assert!(updates.iter().all(|update| update.at.as_second() >= start.as_second()));
 }
 
 #[tokio::test]
@@ -185,38 +139,26 @@ async fn a_cleared_mark_leaves_other_required_actions() {
     let options = RealmOptions::default().user("both", Beginning::MustConfigureTotp);
     let realm = realm("cleared", options).await;
     realm.admin_marks("both").await.unwrap();
-    assert_eq!(
-        realm.required_actions("both").await.unwrap(),
-        [CONFIGURE_TOTP, UPDATE_PASSWORD]
-    );
+    assert_eq!(realm.required_actions("both").await.unwrap(), [CONFIGURE_TOTP, UPDATE_PASSWORD]);
     realm.admin_clears_mark("both").await.unwrap();
-    assert_eq!(
-        realm.required_actions("both").await.unwrap(),
-        [CONFIGURE_TOTP]
-    );
+    assert_eq!(realm.required_actions("both").await.unwrap(), [CONFIGURE_TOTP]);
 }
 
 #[tokio::test]
 async fn roles_that_are_left_out_are_missing_until_granted() {
     let options = RealmOptions::default().users(1).without_role("view-realm");
     let realm = realm("roles", options).await;
-    let operator = Operator::sign_in(&realm, &realm.client_secret())
-        .await
-        .unwrap();
+    let operator = Operator::sign_in(&realm, &realm.client_secret()).await.unwrap();
     let preflight = "/authentication/required-actions/UPDATE_PASSWORD";
     assert_eq!(operator.get("/users").await, 200);
     assert_eq!(operator.get(preflight).await, 403);
     realm.admin_grants_role("view-realm").await.unwrap();
-    let operator = Operator::sign_in(&realm, &realm.client_secret())
-        .await
-        .unwrap();
+    let operator = Operator::sign_in(&realm, &realm.client_secret()).await.unwrap();
     assert_eq!(operator.get(preflight).await, 200);
     for role in ["view-users", "query-users", "manage-users"] {
         realm.admin_withdraws_role(role).await.unwrap();
     }
-    let operator = Operator::sign_in(&realm, &realm.client_secret())
-        .await
-        .unwrap();
+    let operator = Operator::sign_in(&realm, &realm.client_secret()).await.unwrap();
     assert_eq!(operator.get("/users").await, 403);
 }
 
@@ -252,14 +194,8 @@ async fn administrators_change_everything_that_tests_need() {
     );
 
     realm.admin_marks("user-0001").await.unwrap();
-    assert_eq!(
-        realm.user_is_asked_for("user-0001").await.unwrap(),
-        Asked::NewPassword
-    );
-    realm
-        .admin_sets_update_password_action(false)
-        .await
-        .unwrap();
+    assert_eq!(realm.user_is_asked_for("user-0001").await.unwrap(), Asked::NewPassword);
+    realm.admin_sets_update_password_action(false).await.unwrap();
     assert_eq!(
         realm.user_is_asked_for("user-0001").await.unwrap(),
         Asked::Nothing,

@@ -19,11 +19,7 @@ fn cache() -> tempfile::TempDir {
 }
 
 fn testbed(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_testbed"))
-        .args(arguments)
-        .env("XDG_CACHE_HOME", cache)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_testbed")).args(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()
 }
 
 /// A failed assertion must not leave a test bed standing.
@@ -36,11 +32,7 @@ impl Drop for DownAtEnd<'_> {
 }
 
 fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -60,31 +52,30 @@ fn nothing_stands_at_first_and_stopping_nothing_is_no_error() {
 fn a_detached_test_bed_stands_until_it_is_told_to_stop() {
     let cache = cache();
     let _down = DownAtEnd(cache.path());
-    let up = testbed(cache.path(), &["up", "--detach"]);
+    let up = testbed(cache.path(), &["up", "--simulators", "--detach"]);
     assert!(up.status.success(), "{}", text(&up));
     assert!(text(&up).contains("export KUBECONFIG="), "{}", text(&up));
 
     let status = testbed(cache.path(), &["status", "--json"]);
     assert!(status.status.success(), "{}", text(&status));
     let state: State = serde_json::from_slice(&status.stdout).unwrap();
-    let mut pids: Vec<u32> = state
-        .control_plane
-        .processes
-        .iter()
-        .map(|p| p.pid)
-        .collect();
+    let mut pids: Vec<u32> = state.control_plane.processes.iter().map(|p| p.pid).collect();
     pids.push(state.pid);
     assert_eq!(pids.len(), 3);
     assert!(pids.iter().all(|pid| is_alive(*pid)));
     assert!(state.control_plane.kubeconfig.exists());
 
+    let providers: Vec<_> = state.simulators.iter().map(|simulator| simulator.provider.as_str()).collect();
+    assert_eq!(providers, ["pingone", "looker", "monocloud"]);
+    for simulator in &state.simulators {
+        let address = simulator.url.strip_prefix("http://").unwrap();
+        std::net::TcpStream::connect(address).unwrap();
+        assert!(simulator.credentials_file.exists());
+    }
+
     let second = testbed(cache.path(), &["up"]);
     assert!(!second.status.success());
-    assert!(
-        text(&second).contains("stands already"),
-        "{}",
-        text(&second)
-    );
+    assert!(text(&second).contains("stands already"), "{}", text(&second));
 
     let down = testbed(cache.path(), &["down"]);
     assert!(down.status.success(), "{}", text(&down));

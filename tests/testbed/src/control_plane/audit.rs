@@ -99,17 +99,13 @@ pub(crate) async fn read_to_now(client: &Client, log: &Path) -> Result<Vec<Audit
     client.request_text(request).await?;
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let text = std::fs::read_to_string(log)
-            .with_context(|| format!("cannot read the audit log {}", log.display()))?;
+        let text =
+            std::fs::read_to_string(log).with_context(|| format!("cannot read the audit log {}", log.display()))?;
         if let Some(events) = parse_up_to(&text, &marker)? {
             return Ok(events);
         }
         if Instant::now() > deadline {
-            bail!(
-                "a request did not show in the audit log {} within {} s",
-                log.display(),
-                DEADLINE.as_secs()
-            );
+            bail!("a request did not show in the audit log {} within {} s", log.display(), DEADLINE.as_secs());
         }
         tokio::time::sleep(POLL).await;
     }
@@ -122,8 +118,8 @@ fn parse_up_to(log: &str, marker: &str) -> Result<Option<Vec<AuditEvent>>> {
         let Some(line) = line.strip_suffix('\n') else {
             return Ok(None); // still being written
         };
-        let logged: Logged = serde_json::from_str(line)
-            .with_context(|| format!("a line of the audit log cannot be read: {line}"))?;
+        let logged: Logged =
+            serde_json::from_str(line).with_context(|| format!("a line of the audit log cannot be read: {line}"))?;
         if logged.request_uri == marker {
             return Ok(Some(events));
         }
@@ -229,8 +225,7 @@ mod tests {
 
     #[test]
     fn a_refused_watch_counts_once() {
-        let log = line("ResponseComplete", "watch", "/w", 403)
-            + &line("ResponseComplete", "get", "/marker", 200);
+        let log = line("ResponseComplete", "watch", "/w", 403) + &line("ResponseComplete", "get", "/marker", 200);
         let events = parse_up_to(&log, "/marker").unwrap().unwrap();
         assert_eq!(events.len(), 1);
         assert!(events[0].is_forbidden());

@@ -21,10 +21,7 @@ pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
     let objects: Vec<Option<DynamicObject>> =
         serde_yaml::from_multiple(yaml).context("this is not YAML with Kubernetes objects")?;
     for object in objects.into_iter().flatten() {
-        let types = object
-            .types
-            .as_ref()
-            .context("a document has no apiVersion and kind")?;
+        let types = object.types.as_ref().context("a document has no apiVersion and kind")?;
         let what = format!("{} {}", types.kind, object.name_any());
         let kind = GroupVersionKind::try_from(types)?;
         let (resource, capabilities) = discovery::pinned_kind(client, &kind)
@@ -57,23 +54,15 @@ async fn wait_until_established(client: &Client, name: &str) -> Result<()> {
     loop {
         let status = definitions.get(name).await?.status.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
-        let established = conditions
-            .iter()
-            .any(|condition| condition.type_ == "Established" && condition.status == "True");
+        let established =
+            conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
         if established {
             return Ok(());
         }
         if Instant::now() > deadline {
             let said: Vec<String> = conditions
                 .iter()
-                .map(|c| {
-                    format!(
-                        "{}={} {}",
-                        c.type_,
-                        c.status,
-                        c.message.as_deref().unwrap_or_default()
-                    )
-                })
+                .map(|c| format!("{}={} {}", c.type_, c.status, c.message.as_deref().unwrap_or_default()))
                 .collect();
             bail!("{name} is not established: {}", said.join("; "));
         }

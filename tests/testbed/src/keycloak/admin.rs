@@ -50,12 +50,7 @@ impl Admin {
             .timeout(Duration::from_secs(120))
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Self(Arc::new(Session {
-            server,
-            password,
-            http,
-            token: Mutex::new(None),
-        })))
+        Ok(Self(Arc::new(Session { server, password, http, token: Mutex::new(None) })))
     }
 
     pub(crate) fn server(&self) -> &str {
@@ -74,10 +69,7 @@ impl Admin {
     /// `path` begins after `/admin/realms/`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.call(Method::GET, path, None).await?;
-        response
-            .json()
-            .await
-            .with_context(|| format!("the answer to GET {path} cannot be read"))
+        response.json().await.with_context(|| format!("the answer to GET {path} cannot be read"))
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Response> {
@@ -94,10 +86,7 @@ impl Admin {
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response> {
         let url = format!("{}/admin/realms{path}", self.server());
-        let mut request = self
-            .http()
-            .request(method.clone(), url)
-            .bearer_auth(self.token().await?);
+        let mut request = self.http().request(method.clone(), url).bearer_auth(self.token().await?);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -111,10 +100,7 @@ impl Admin {
         {
             return Ok(text.clone());
         }
-        let url = format!(
-            "{}/realms/master/protocol/openid-connect/token",
-            self.server()
-        );
+        let url = format!("{}/realms/master/protocol/openid-connect/token", self.server());
         let form = [
             ("grant_type", "password"),
             ("client_id", "admin-cli"),

@@ -16,11 +16,7 @@ use crate::tools::{KEYCLOAK_VERSION, on_path, require_host_program};
 
 /// The installation's folder, made when it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    require_host_program(
-        "java",
-        "Keycloak is a Java program",
-        "Install a Java runtime, version 17 or newer",
-    )?;
+    require_host_program("java", "Keycloak is a Java program", "Install a Java runtime, version 17 or newer")?;
     let parent = cache::ensure(&format!("keycloak/{KEYCLOAK_VERSION}"), install)?;
     Ok(parent.join(unpacked_name()))
 }
@@ -30,17 +26,12 @@ fn unpacked_name() -> String {
 }
 
 fn install(target: &Path) -> Result<()> {
-    require_host_program(
-        "mvn",
-        "Keycloak is fetched from Maven Central",
-        "Install Apache Maven",
-    )?;
+    require_host_program("mvn", "Keycloak is fetched from Maven Central", "Install Apache Maven")?;
     fs::create_dir_all(target)?;
     let repository = target.join("maven");
     let archive = fetch(&repository)?;
     unpack(&archive, target)?;
-    fs::remove_dir_all(&repository)
-        .with_context(|| format!("cannot remove {}", repository.display()))?;
+    fs::remove_dir_all(&repository).with_context(|| format!("cannot remove {}", repository.display()))?;
     let installation = target.join(unpacked_name());
     let script = installation.join("bin/kc.sh");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
@@ -54,16 +45,10 @@ fn fetch(repository: &Path) -> Result<PathBuf> {
     let fetch = Start::new("mvn", &log)
         .args(["-B", "dependency:get", "-Dtransitive=false"])
         .arg(format!("-Dmaven.repo.local={}", repository.display()))
-        .arg(format!(
-            "-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip"
-        ))
+        .arg(format!("-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip"))
         // A pom.xml in the working folder would be read.
         .current_dir(cache::folder()?);
-    progress::run(
-        &format!("fetching Keycloak {KEYCLOAK_VERSION} (177 MB, only once)"),
-        fetch,
-        &log,
-    )?;
+    progress::run(&format!("fetching Keycloak {KEYCLOAK_VERSION} (177 MB, only once)"), fetch, &log)?;
     Ok(repository.join(format!(
         "org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
     )))

@@ -49,19 +49,12 @@ impl Realm {
     /// Every `PUT …/users/{id}` that succeeded, oldest first, whoever sent it. Password resets by an administrator are
     /// another kind of event and not among them.
     pub async fn user_updates(&self) -> Result<Vec<UserUpdate>> {
-        let events: Vec<AdminEvent> = self
-            .get(&format!(
-                "/admin-events?resourceTypes=USER&operationTypes=UPDATE&{ALL}"
-            ))
-            .await?;
+        let events: Vec<AdminEvent> =
+            self.get(&format!("/admin-events?resourceTypes=USER&operationTypes=UPDATE&{ALL}")).await?;
         let mut clients = self.clients_by_id(self.name()).await?;
         clients.append(&mut self.clients_by_id("master").await?);
-        let users: BTreeMap<String, String> = self
-            .users()
-            .await?
-            .into_iter()
-            .map(|user| (user.id, user.username))
-            .collect();
+        let users: BTreeMap<String, String> =
+            self.users().await?.into_iter().map(|user| (user.id, user.username)).collect();
         let mut updates = events
             .into_iter()
             .filter_map(|event| {
@@ -96,9 +89,6 @@ impl Realm {
 
     async fn clients_by_id(&self, realm: &str) -> Result<BTreeMap<String, String>> {
         let clients: Vec<Client> = self.admin.get(&format!("/{realm}/clients")).await?;
-        Ok(clients
-            .into_iter()
-            .map(|client| (client.id, client.client_id))
-            .collect())
+        Ok(clients.into_iter().map(|client| (client.id, client.client_id)).collect())
     }
 }

@@ -65,12 +65,8 @@ impl Realm {
     /// The user tries to sign in with the present password, by the password grant: no page is shown and nothing changes.
     pub async fn user_signs_in(&self, name: &str) -> Result<SignIn> {
         let password = self.password(name)?;
-        let form = [
-            ("grant_type", "password"),
-            ("client_id", PEOPLE_CLIENT),
-            ("username", name),
-            ("password", &password),
-        ];
+        let form =
+            [("grant_type", "password"), ("client_id", PEOPLE_CLIENT), ("username", name), ("password", &password)];
         let url = format!("{}/protocol/openid-connect/token", self.url());
         let response = self.admin.http().post(url).form(&form).send().await?;
         if response.status().is_success() {
@@ -113,9 +109,7 @@ impl Realm {
     async fn change_by_form(&self, name: &str, new: &str) -> Result<()> {
         let mut browser = Browser::new(self.admin.http());
         // kc_action asks for the change even when nobody requires it.
-        let page = self
-            .sign_in_by_form(&mut browser, name, "&kc_action=UPDATE_PASSWORD")
-            .await?;
+        let page = self.sign_in_by_form(&mut browser, name, "&kc_action=UPDATE_PASSWORD").await?;
         let Page::Html(html) = page else {
             bail!("Keycloak signed the user in without asking for a new password");
         };
@@ -130,12 +124,7 @@ impl Realm {
     }
 
     /// The page after the login form.
-    async fn sign_in_by_form(
-        &self,
-        browser: &mut Browser<'_>,
-        name: &str,
-        parameters: &str,
-    ) -> Result<Page> {
+    async fn sign_in_by_form(&self, browser: &mut Browser<'_>, name: &str, parameters: &str) -> Result<Page> {
         let password = self.password(name)?;
         let start = format!(
             "{}/protocol/openid-connect/auth?client_id={PEOPLE_CLIENT}&response_type=code&scope=openid\
@@ -145,13 +134,8 @@ impl Realm {
         let Page::Html(html) = browser.open(&start).await? else {
             bail!("Keycloak signed {name} in without a password");
         };
-        let action = form_action(&html, LOGIN_FORM)
-            .with_context(|| format!("no login form but: {}", title(&html)))?;
-        let fields = [
-            ("username", name),
-            ("password", &password),
-            ("credentialId", ""),
-        ];
+        let action = form_action(&html, LOGIN_FORM).with_context(|| format!("no login form but: {}", title(&html)))?;
+        let fields = [("username", name), ("password", &password), ("credentialId", "")];
         browser.submit(&action, &fields).await
     }
 }
@@ -170,10 +154,7 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     fn new(http: &'a reqwest::Client) -> Self {
-        Self {
-            http,
-            cookies: BTreeMap::new(),
-        }
+        Self { http, cookies: BTreeMap::new() }
     }
 
     async fn open(&mut self, url: &str) -> Result<Page> {
@@ -192,11 +173,7 @@ impl<'a> Browser<'a> {
     }
 
     async fn submit(&mut self, url: &str, fields: &[(&str, &str)]) -> Result<Page> {
-        let request = self
-            .http
-            .post(url)
-            .header(COOKIE, self.cookie_header())
-            .form(fields);
+        let request = self.http.post(url).header(COOKIE, self.cookie_header()).form(fields);
         let response = request.send().await?;
         self.keep_cookies(&response);
         match redirect(&response)? {
@@ -207,11 +184,7 @@ impl<'a> Browser<'a> {
     }
 
     fn cookie_header(&self) -> String {
-        let pairs: Vec<String> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         pairs.join("; ")
     }
 
@@ -230,10 +203,7 @@ fn redirect(response: &Response) -> Result<Option<String>> {
     if !response.status().is_redirection() {
         return Ok(None);
     }
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .context("a redirect without an address")?;
+    let location = response.headers().get(LOCATION).context("a redirect without an address")?;
     Ok(Some(location.to_str()?.to_owned()))
 }
 

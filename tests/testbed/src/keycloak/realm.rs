@@ -24,13 +24,7 @@ pub const UPDATE_PASSWORD: &str = "UPDATE_PASSWORD";
 /// A required action that has nothing to do with passwords.
 pub const CONFIGURE_TOTP: &str = "CONFIGURE_TOTP";
 /// The `realm-management` roles that the operator's client has unless a test takes some away.
-pub const OPERATOR_ROLES: [&str; 5] = [
-    "view-users",
-    "query-users",
-    "manage-users",
-    "query-groups",
-    "view-realm",
-];
+pub const OPERATOR_ROLES: [&str; 5] = ["view-users", "query-users", "manage-users", "query-groups", "view-realm"];
 
 /// What a user is like at the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +54,7 @@ pub struct RealmOptions {
 
 impl Default for RealmOptions {
     fn default() -> Self {
-        Self {
-            users: Vec::new(),
-            groups: Vec::new(),
-            roles: OPERATOR_ROLES.to_vec(),
-        }
+        Self { users: Vec::new(), groups: Vec::new(), roles: OPERATOR_ROLES.to_vec() }
     }
 }
 
@@ -152,14 +142,9 @@ impl Realm {
             .post("", &representation(name, &options, &secret, &passwords))
             .await
             .with_context(|| format!("the realm {name} cannot be created"))?;
-        let realm = Self {
-            admin,
-            name: name.to_owned(),
-            client_secret: Mutex::new(secret),
-            passwords: Mutex::new(passwords),
-        };
-        let invalid =
-            |(_, beginning): &(String, Beginning)| *beginning == Beginning::ProfileInvalid;
+        let realm =
+            Self { admin, name: name.to_owned(), client_secret: Mutex::new(secret), passwords: Mutex::new(passwords) };
+        let invalid = |(_, beginning): &(String, Beginning)| *beginning == Beginning::ProfileInvalid;
         if options.users.iter().any(invalid) {
             // Only now: creating users without a last name would be refused.
             realm.demand_last_names().await?;
@@ -184,10 +169,7 @@ impl Realm {
 
     /// The present secret of [`OPERATOR_CLIENT`].
     pub fn client_secret(&self) -> String {
-        self.client_secret
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.client_secret.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gives [`OPERATOR_CLIENT`] a new secret; the old one is refused from now on.
@@ -196,32 +178,21 @@ impl Realm {
         let mut representation: Value = self.get(&format!("/clients/{client}")).await?;
         let secret = random::hex()?;
         representation["secret"] = json!(secret);
-        self.put(&format!("/clients/{client}"), &representation)
-            .await?;
-        *self
-            .client_secret
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = secret;
+        self.put(&format!("/clients/{client}"), &representation).await?;
+        *self.client_secret.lock().unwrap_or_else(PoisonError::into_inner) = secret;
         Ok(())
     }
 
     /// All users, without service accounts, in the order of their names.
     pub async fn users(&self) -> Result<Vec<User>> {
-        self.get("/users?first=0&max=1000000&briefRepresentation=false")
-            .await
+        self.get("/users?first=0&max=1000000&briefRepresentation=false").await
     }
 
     /// The user of that exact name. Errors when there is none.
     pub async fn user(&self, name: &str) -> Result<User> {
-        let found: Vec<User> = self
-            .get(&format!(
-                "/users?exact=true&briefRepresentation=false&username={name}"
-            ))
-            .await?;
-        found
-            .into_iter()
-            .next()
-            .with_context(|| format!("the realm {} has no user {name}", self.name))
+        let found: Vec<User> =
+            self.get(&format!("/users?exact=true&briefRepresentation=false&username={name}")).await?;
+        found.into_iter().next().with_context(|| format!("the realm {} has no user {name}", self.name))
     }
 
     /// What the user must do at the next sign-in, sorted.
@@ -246,16 +217,9 @@ impl Realm {
 
     /// The names of the direct members of a group at the top level, sorted.
     pub async fn group_members(&self, group: &str) -> Result<Vec<String>> {
-        let found: Vec<Identified> = self
-            .get(&format!("/groups?exact=true&search={group}"))
-            .await?;
-        let id = &found
-            .first()
-            .with_context(|| format!("the realm {} has no group {group}", self.name))?
-            .id;
-        let members: Vec<User> = self
-            .get(&format!("/groups/{id}/members?max=1000000"))
-            .await?;
+        let found: Vec<Identified> = self.get(&format!("/groups?exact=true&search={group}")).await?;
+        let id = &found.first().with_context(|| format!("the realm {} has no group {group}", self.name))?.id;
+        let members: Vec<User> = self.get(&format!("/groups/{id}/members?max=1000000")).await?;
         let mut names: Vec<String> = members.into_iter().map(|user| user.username).collect();
         names.sort();
         Ok(names)
@@ -281,8 +245,7 @@ impl Realm {
     /// An administrator takes the requirement back; the user's other required actions stay.
     pub async fn admin_clears_mark(&self, name: &str) -> Result<()> {
         let mut user = self.user(name).await?;
-        user.required_actions
-            .retain(|action| action != UPDATE_PASSWORD);
+        user.required_actions.retain(|action| action != UPDATE_PASSWORD);
         self.put_actions(&user).await
     }
 
@@ -298,17 +261,14 @@ impl Realm {
     /// An administrator disables or enables the user.
     pub async fn admin_sets_enabled(&self, name: &str, enabled: bool) -> Result<()> {
         let id = self.user(name).await?.id;
-        self.put(&format!("/users/{id}"), &json!({ "enabled": enabled }))
-            .await
+        self.put(&format!("/users/{id}"), &json!({ "enabled": enabled })).await
     }
 
     /// An administrator creates an enabled user, with a password that is set now.
     pub async fn admin_creates_user(&self, name: &str) -> Result<()> {
         let password = format!("first password of {name}");
         let user = user_representation(name, Beginning::Enabled, Some(&password), &[]);
-        self.admin
-            .post(&format!("/{}/users", self.name), &user)
-            .await?;
+        self.admin.post(&format!("/{}/users", self.name), &user).await?;
         self.remember_password(name, password);
         Ok(())
     }
@@ -356,10 +316,7 @@ impl Realm {
     }
 
     pub(super) fn remember_password(&self, name: &str, password: String) {
-        self.passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), password);
+        self.passwords.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), password);
     }
 
     /// Keycloak's identifier of a client of this realm.
@@ -381,41 +338,26 @@ impl Realm {
     }
 
     async fn delete(&self, path: &str, body: Option<&Value>) -> Result<()> {
-        self.admin
-            .delete(&format!("/{}{path}", self.name), body)
-            .await
+        self.admin.delete(&format!("/{}{path}", self.name), body).await
     }
 
     /// Keycloak replaces the list by the one that is sent.
     async fn put_actions(&self, user: &User) -> Result<()> {
-        self.put(
-            &format!("/users/{}", user.id),
-            &json!({ "requiredActions": user.required_actions }),
-        )
-        .await
+        self.put(&format!("/users/{}", user.id), &json!({ "requiredActions": user.required_actions })).await
     }
 
     async fn role_mapping(&self, role: &str) -> Result<(String, Value)> {
         let client = self.client_id(OPERATOR_CLIENT).await?;
-        let account: Identified = self
-            .get(&format!("/clients/{client}/service-account-user"))
-            .await?;
+        let account: Identified = self.get(&format!("/clients/{client}/service-account-user")).await?;
         let management = self.client_id("realm-management").await?;
-        let role = self
-            .get(&format!("/clients/{management}/roles/{role}"))
-            .await?;
-        let path = format!(
-            "/{}/users/{}/role-mappings/clients/{management}",
-            self.name, account.id
-        );
+        let role = self.get(&format!("/clients/{management}/roles/{role}")).await?;
+        let path = format!("/{}/users/{}/role-mappings/clients/{management}", self.name, account.id);
         Ok((path, role))
     }
 
     async fn demand_last_names(&self) -> Result<()> {
         let mut profile: Value = self.get("/users/profile").await?;
-        let attributes = profile["attributes"]
-            .as_array_mut()
-            .context("the realm's user profile has no attributes")?;
+        let attributes = profile["attributes"].as_array_mut().context("the realm's user profile has no attributes")?;
         for attribute in attributes {
             if attribute["name"] == "lastName" {
                 attribute["required"] = json!({ "roles": ["admin", "user"] });
@@ -425,12 +367,7 @@ impl Realm {
     }
 }
 
-fn representation(
-    name: &str,
-    options: &RealmOptions,
-    secret: &str,
-    passwords: &BTreeMap<String, String>,
-) -> Value {
+fn representation(name: &str, options: &RealmOptions, secret: &str, passwords: &BTreeMap<String, String>) -> Value {
     let groups_of = |user: &str| -> Vec<String> {
         let member = |(_, members): &&(String, Vec<String>)| members.iter().any(|m| m == user);
         let path = |(group, _): &(String, Vec<String>)| format!("/{group}");
@@ -479,12 +416,7 @@ fn representation(
     })
 }
 
-fn user_representation(
-    name: &str,
-    beginning: Beginning,
-    password: Option<&str>,
-    groups: &[String],
-) -> Value {
+fn user_representation(name: &str, beginning: Beginning, password: Option<&str>, groups: &[String]) -> Value {
     let actions: &[&str] = match beginning {
         Beginning::Marked => &[UPDATE_PASSWORD],
         Beginning::MustConfigureTotp => &[CONFIGURE_TOTP],

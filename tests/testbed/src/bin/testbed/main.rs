@@ -2,6 +2,7 @@
 //!
 //! One test bed per user at a time; tests start their own and do not care. Starting is in [`up`].
 
+mod simulators;
 mod up;
 
 use std::process::ExitCode;
@@ -57,15 +58,11 @@ fn down() -> Result<ExitCode> {
     };
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let process = process.with_context(|| format!("{pid} is no process id"))?;
-    kill_process(process, Signal::TERM)
-        .with_context(|| format!("cannot send SIGTERM to process {pid}"))?;
+    kill_process(process, Signal::TERM).with_context(|| format!("cannot send SIGTERM to process {pid}"))?;
     let deadline = Instant::now() + DOWN_DEADLINE;
     while state::running()? == Some(pid) {
         if Instant::now() > deadline {
-            bail!(
-                "process {pid} did not stop within {} s",
-                DOWN_DEADLINE.as_secs()
-            );
+            bail!("process {pid} did not stop within {} s", DOWN_DEADLINE.as_secs());
         }
         std::thread::sleep(POLL);
     }
