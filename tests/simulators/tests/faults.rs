@@ -141,8 +141,11 @@ async fn a_person_can_act_between_two_calls() {
 #[tokio::test]
 async fn a_test_can_wait_for_the_ledger() {
     let (server, client) = monocloud(Options::ordinary(2)).await;
-    let (first, second) = (force(&client, &server, 0), force(&client, &server, 1));
-    let calls = async { (whole(first).await, whole(second).await) };
+    let calls = async {
+        for index in 0..2 {
+            whole(force(&client, &server, index)).await.expect("an answer");
+        }
+    };
     futures::future::join(server.recorded(2), calls).await;
     assert_eq!(server.ledger().len(), 2);
 }
@@ -290,6 +293,6 @@ async fn a_taken_port_or_an_impossible_population_is_an_error() {
     let port = server.base_url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     assert!(simulators::MonoCloud::start(Options { port, ..Options::ordinary(1) }).await.is_err());
     let population = simulators::Population::with(1, &[(Class::Gateway, simulators::Share::Count(1))]);
-    let error = simulators::MonoCloud::start(Options::new(population)).await.err().expect("MonoCloud has no gateways");
+    let error = simulators::MonoCloud::start(Options::new(population)).await.expect_err("MonoCloud has no gateways");
     assert!(error.to_string().contains("MonoCloud has no class Gateway"), "{error}");
 }
