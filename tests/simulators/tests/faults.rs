@@ -11,6 +11,7 @@ use simulators::monocloud::{FORCE_RESET, LIST_USERS, READ_USER};
 use simulators::{
     Action, CallFault, Class, DateHeader, Effect, Faults, Handle, Lag, Options, Play, RateLimit, RetryAfter, Trap, When,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn force(client: &Client, server: &Handle, index: u32) -> RequestBuilder {
     client.request(Method::POST, &format!("/api/users/{}/password/force_reset", server.user_at(index).id))
@@ -33,6 +34,17 @@ async fn a_reset_before_the_effect_leaves_nothing_and_after_it_loses_only_the_an
         assert_eq!((record.fault, record.user.as_ref()), (Some("reset"), Some(&server.user_at(0).id)));
         assert_eq!(whole(force(&client, &server, 1)).await.expect("an answer").status, 200, "the next call is fine");
     }
+}
+
+#[tokio::test]
+async fn a_reset_is_a_reset_and_not_an_orderly_end() {
+    let (server, _) = monocloud(Options::ordinary(1)).await;
+    server.set(calls(vec![CallFault::always("*", When::Before, Action::Reset)]));
+    let address = server.base_url().replace("http://", "");
+    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("connected");
+    stream.write_all(b"GET /api/users HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    let error = stream.read_to_end(&mut Vec::new()).await.expect_err("no end of the stream");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
