@@ -326,6 +326,17 @@ fn a_restart_takes_nothing_back() {
 }
 
 #[test]
+fn a_stop_after_a_restart_is_said_in_its_own_words() {
+    let stop = |path| Some(Stop::stalled(Reason::SelectionNotFound, path, "no such group"));
+    let mut outcome = complete(done());
+    outcome.targets[0].stop = stop("spec.targets[0].groups[0]");
+    let before = report(&outcome, None, at(0)).status;
+    let restarted = policy(vec![TargetOutcome { stop: stop("spec.targets[0].groups[7]"), ..target("workforce") }]);
+    let after = report(&restarted, Some(&before), at(60)).status;
+    assert!(condition(&after, ConditionType::Ready).unwrap().message.contains("groups[7]"));
+}
+
+#[test]
 fn an_outage_after_the_first_complete_pass_shows_in_provider_ready_only() {
     let first = report(&complete(done()), None, at(0)).status;
     let mut outage = complete(done());
