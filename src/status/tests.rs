@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use crate::api::ConditionType;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
-use crate::plan::decide::{FailureCategory, SkipReason};
+use crate::api::FailureCategory;
+use crate::plan::decide::SkipReason;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::tally::{Sample, Tally};

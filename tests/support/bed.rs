@@ -56,7 +56,7 @@ impl Bed {
         let operator_namespace = format!("{namespace}-system");
         let system: Namespace = serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
-        rights::install_namespaced(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace]).await.expect("rights");
+        rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], true).await;
         Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }
     }
 

@@ -6,9 +6,8 @@
 use tokio::time::Instant;
 
 use super::pass::{Halt, Pass, Progress, Work};
-use crate::api::Reason;
 use crate::plan::decide::{Verdict, decide};
-use crate::plan::failure::Stop;
+use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
 use crate::plan::listing::ListingCheck;
 use crate::plan::observed::{Account, Listing, Tenant};
@@ -66,13 +65,7 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
         states: desired.account_states,
         known_changed,
     });
-    match refused.first() {
-        None => Ok(due),
-        Some(first) => {
-            let message: Vec<String> = refused.iter().map(|r| format!("{}: {}", r.path, r.message)).collect();
-            Err(Halt::Stop(Stop::stalled(Reason::InvalidSpec, first.path.clone(), message.join("; "))))
-        }
-    }
+    guard::tenant_native_refused(&refused).map_or(Ok(due), |stop| Err(Halt::Stop(stop)))
 }
 
 /// Records the intent and sends the call. Returns whether it had a good answer.

@@ -19,7 +19,7 @@ use crate::plan::decide::{Rules, SETTLE_SECONDS};
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
-use crate::plan::ledger::{CampaignKey, Epoch, refusal_tag};
+use crate::plan::ledger::{CampaignKey, refusal_tag};
 use crate::plan::schedule;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
@@ -217,15 +217,11 @@ impl Driver<'_> {
     }
 
     fn campaign(&self) -> CampaignKey {
-        let epoch = match self.ready.desired.requirement {
-            Requirement::ChangedAfter(cutoff) => Epoch::Cutoff(cutoff.as_second()),
-            Requirement::MaxAgeDays(days) => Epoch::Age(days),
-        };
         CampaignKey {
             tenant: self.ready.connection.tenant.id.clone(),
             namespace: self.policy.namespace.to_owned(),
             policy: self.policy.name.to_owned(),
-            epoch,
+            epoch: self.ready.desired.requirement.epoch(),
         }
     }
 

@@ -22,6 +22,7 @@ const EVERYTHING: Capabilities = Capabilities {
     revoke_sessions: true,
     tenant_native: true,
     repeat_without_effect: true,
+    calls_per_write: 1,
     batch: 200,
     page_size: 100,
     observe_period_seconds: 900,

@@ -9,11 +9,10 @@ use tokio::time::Instant;
 use super::counts::Origin;
 use super::rows::Row;
 use super::{Halt, Pass, Work, concerns_tenant};
-use crate::api::Reason;
 use crate::controller::policy::dereference::Ready;
 use crate::plan::decide::Verdict;
 use crate::plan::desired::{NamedSet, Place, SelectedKey};
-use crate::plan::failure::Stop;
+use crate::plan::guard::{self, Unresolved};
 use crate::plan::ledger::State;
 use crate::plan::listing::ListingCheck;
 use crate::plan::observed::{Account, AccountId, Cursor, Listing, SetKind, UserKey};
@@ -235,13 +234,11 @@ impl Pass {
             // A well-formed exclusion without a match protects nobody who is there.
             (Purpose::Exclude, None, None) => {}
             (Purpose::Protect, None, other) => {
-                let what = if other.is_some() { "names more than one account" } else { "names nobody" };
-                let message = format!("this protected user {what}, so nothing is written on this tenant; correct or remove the entry");
-                return Err(Halt::Stop(Stop::stalled(Reason::ProtectedUserUnresolved, key.place.to_string(), message)));
+                let how = if other.is_some() { Unresolved::Several } else { Unresolved::Nothing };
+                return Err(Halt::Stop(guard::protected_unresolved(&key.place, how)));
             }
             (Purpose::Exclude, None, Some(_)) => {
-                let message = "this exclusion names more than one account, so nothing is written; name the user by id";
-                return Err(Halt::Stop(Stop::stalled(Reason::ExclusionUnresolved, key.place.to_string(), message)));
+                return Err(Halt::Stop(guard::exclusion_unresolved(&key.place, Unresolved::Several)));
             }
             (Purpose::Select, Some(account), Some(row)) => {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);
@@ -256,22 +253,12 @@ impl Pass {
     async fn resolve_set(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Some(Task::Set(purpose, kind, set)) = self.tasks.front().cloned() else { return Ok(()) };
         let mut ids = work.provider().sets(kind, &set.name).await.map_err(Halt::Tenant)?;
-        let word = match kind {
-            SetKind::Group => "group",
-            SetKind::Population => "population",
-        };
-        let id = match (ids.pop(), ids.is_empty()) {
-            (Some(id), true) => id,
-            (found, _) => {
-                let what = if found.is_some() { "more than one" } else { "no" };
-                let (reason, then) = match (purpose, found.is_some()) {
-                    (Purpose::Select, true) => (Reason::SelectionAmbiguous, "name it by id"),
-                    (Purpose::Select, false) => (Reason::SelectionNotFound, "correct or remove it"),
-                    _ => (Reason::ExclusionUnresolved, "nothing is written until it resolves; correct or remove it"),
-                };
-                let message = format!("the tenant has {what} {word} of this name (or id): {then}");
-                return Err(Halt::Stop(Stop::stalled(reason, set.place.to_string(), message)));
-            }
+        let (Some(id), true) = (ids.pop(), ids.is_empty()) else {
+            let how = if ids.is_empty() { Unresolved::Nothing } else { Unresolved::Several };
+            return Err(Halt::Stop(match purpose {
+                Purpose::Select => guard::selection_unresolved(&set.place, how),
+                Purpose::Exclude | Purpose::Protect => guard::exclusion_unresolved(&set.place, how),
+            }));
         };
         self.tasks.pop_front();
         let listing = match kind {
@@ -301,11 +288,10 @@ impl Pass {
         }
         if let Err(fault) = checked {
             return Err(match (kind, self.tasks.front()) {
-                (Kind::Exclude, Some(Task::ExcludeMembers(place, _))) => Halt::Stop(Stop::stalled(
-                    Reason::ExclusionUnresolved,
-                    place.to_string(),
-                    format!("the members cannot be listed completely, so nothing is written: {fault}"),
-                )),
+                (Kind::Exclude, Some(Task::ExcludeMembers(place, _))) => {
+                    tracing::warn!(%fault, "the members of an exclusion cannot be listed completely");
+                    Halt::Stop(guard::exclusion_unresolved(place, Unresolved::CutShort))
+                }
                 _ => Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())),
             });
         }
