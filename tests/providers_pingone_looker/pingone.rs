@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use password_reset_operator::plan::observed::{
     AccountId, Cursor, Enforceable, Listing, Mark, SetKind, SignIn, UserKey,
 };
 use password_reset_operator::plan::observed::{ChangeTime, Credential};
 use password_reset_operator::plan::step::Step;
+use password_reset_operator::provider::http::{Limiter, Limits};
 use password_reset_operator::provider::pingone::{CAPABILITIES, PingOne, PingOneConfig};
 use password_reset_operator::provider::{ErrorKind, Provider};
 use simulators::pingone::{DELETE_SESSION, FORCE_CHANGE, LIST_USERS, READ_PASSWORD, READ_USER, TOKEN};
@@ -393,6 +396,29 @@ async fn a_refusal_for_load_is_obeyed_by_the_whole_tenant() {
     let before = simulator.counters().total();
     assert_eq!(provider.find(&UserKey::Username("x".into())).await.unwrap_err().kind, ErrorKind::Throttled);
     assert_eq!(simulator.counters().total(), before, "nothing is sent during the pause");
+}
+
+#[tokio::test]
+async fn a_tenant_whose_limit_is_known_is_never_refused_for_load() {
+    let rate_limit = Some(RateLimit { per_second: 200.0, burst: 20, retry_after: RetryAfter::Honest });
+    let simulator = start(Options::ordinary(300).faults(Faults { rate_limit, ..Faults::default() })).await;
+    let mut settings = settings(&[&simulator.base_url(), &simulator.auth_url()]);
+    let limits = Limits { requests_per_second: 200.0, burst: 20, max_concurrent_requests: 8 };
+    settings.limiter = Limiter::new(limits);
+    let provider = Arc::new(PingOne::connect(config(&simulator, ""), settings).unwrap());
+    let reads: Vec<_> = simulator
+        .users()
+        .into_iter()
+        .map(|user| {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.read_back(&AccountId(user.id)).await })
+        })
+        .collect();
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    assert_eq!(simulator.counters().with_status(429), 0);
+    assert!(simulator.counters().peak_in_flight <= 8);
 }
 
 #[tokio::test]

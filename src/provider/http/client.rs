@@ -452,8 +452,9 @@ impl Http {
             Ok(r) if r.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled(r.retry_after),
             Ok(r) if r.status == StatusCode::SERVICE_UNAVAILABLE => match r.retry_after {
                 Some(pause) => Outcome::Busy(pause),
-                None => Outcome::Answered,
+                None => Outcome::Lost,
             },
+            Ok(r) if r.status.is_server_error() => Outcome::Lost,
             Ok(_) => Outcome::Answered,
             Err(_) => Outcome::Lost,
         });

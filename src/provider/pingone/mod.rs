@@ -273,7 +273,11 @@ impl PingOne {
         if let Some(filter) = wire::comparison("name", operator, name) {
             let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
             let found: Vec<(Named, _)> = self.all(operation, about, &[collection], &query).await?;
-            ids.extend(found.into_iter().filter(|(set, _)| set.name.as_deref() == Some(name)).map(|(set, _)| set.id));
+            for (set, _) in found {
+                if set.name.as_deref() == Some(name) && !ids.contains(&set.id) {
+                    ids.push(set.id);
+                }
+            }
         }
         if wire::is_uuid(name) {
             match self.get::<Named>(operation, About::Member(operation), &[collection, name]).await {
@@ -430,8 +434,13 @@ impl Provider for PingOne {
         let Some(filter) = filter else { return Ok(Vec::new()) };
         let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
         let found: Vec<(User, _)> = self.all(FIND, About::Tenant("list users"), &["users"], &query).await?;
-        let accounts = found.into_iter().map(|(user, at)| user.account(at));
-        Ok(accounts.filter(|account| account.matches(key)).collect())
+        let mut accounts: Vec<Account> = Vec::new();
+        for account in found.into_iter().map(|(user, at)| user.account(at)) {
+            if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
+                accounts.push(account);
+            }
+        }
+        Ok(accounts)
     }
 
     async fn complete(&self, mut row: Account) -> Result<Account, ProviderError> {
