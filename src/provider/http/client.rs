@@ -452,8 +452,9 @@ impl Http {
             Ok(r) if r.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled(r.retry_after),
             Ok(r) if r.status == StatusCode::SERVICE_UNAVAILABLE => match r.retry_after {
                 Some(pause) => Outcome::Busy(pause),
-                None => Outcome::Answered,
+                None => Outcome::Lost,
             },
+            Ok(r) if r.status.is_server_error() => Outcome::Lost,
             Ok(_) => Outcome::Answered,
             Err(_) => Outcome::Lost,
         });
@@ -568,7 +569,8 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 fn tls_message(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as Bad;
     match error {
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+        // The signature is wrong where an authority was renewed under its old name.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
             "its certificate is signed by an unknown authority; give its CA certificate with tls.caBundleConfigMapRef"
         }
         rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired",

@@ -93,7 +93,7 @@ pub(super) enum Outcome {
     Busy(Duration),
     /// Never sent: the token goes back.
     NotSent,
-    /// Sent without an answer.
+    /// No answer, or one that only says that the server failed.
     Lost,
 }
 

@@ -162,4 +162,14 @@ mod tests {
         assert_eq!(Trail::split(&trail.join("https://a/b c")), Some((trail, "https://a/b c")));
         assert_eq!(Trail::split("https://a/b"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_and_no_cursor_breaks_the_reader(text in "[<>;,=\"\\\\ a-z0-9é]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, http::HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            let _ = next_link(&headers);
+            let _ = Trail::split(&text);
+        }
+    }
 }

@@ -354,11 +354,12 @@ impl Provider for Looker {
         let query = [("fields", "id,name"), ("name", name)];
         let found: Vec<(Group, _)> = self.search(GROUPS, &["groups", "search"], &query).await?;
         // The search knows wildcards and ignores case.
-        let mut ids: Vec<String> = found
-            .into_iter()
-            .filter(|(group, _)| group.name.as_deref() == Some(name))
-            .map(|(group, _)| group.id)
-            .collect();
+        let mut ids: Vec<String> = Vec::new();
+        for (group, _) in found {
+            if group.name.as_deref() == Some(name) && !ids.contains(&group.id) {
+                ids.push(group.id);
+            }
+        }
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
             match self.get::<Group>(GROUPS, About::Read, &["groups", name], "id,name").await {
                 Ok((group, _)) if group.id == name && !ids.contains(&group.id) => ids.push(group.id),
@@ -381,8 +382,13 @@ impl Provider for Looker {
                 let query = [("fields", USER_FIELDS), ("email", email.as_str())];
                 let found: Vec<(User, _)> = self.search(FIND, &["users", "search"], &query).await?;
                 // `_` and `%` are wildcards there, and `_` is common in addresses.
-                let accounts = found.into_iter().map(|(user, at)| user.account(at));
-                Ok(accounts.filter(|account| account.matches(key)).collect())
+                let mut accounts: Vec<Account> = Vec::new();
+                for account in found.into_iter().map(|(user, at)| user.account(at)) {
+                    if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
+                        accounts.push(account);
+                    }
+                }
+                Ok(accounts)
             }
             UserKey::Username(_) => Err(ProviderError::new(
                 ErrorKind::Unsupported,

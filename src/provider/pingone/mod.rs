@@ -25,7 +25,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::wire::{About, Collection, Identified, Named, Password, Refusal, Rows, User};
+use self::wire::{About, Collection, Identified, Named, Password, Refusal, Row, Rows, User};
 use super::http::{Auth, Base, ClientAuth, Http, HttpSettings, Request, Response, TokenSource, Trail};
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
@@ -189,7 +189,7 @@ impl PingOne {
     }
 
     /// Every row of a small collection, with the time of the answer that it stood in.
-    async fn all<T: DeserializeOwned>(
+    async fn all<T: DeserializeOwned + Row>(
         &self,
         operation: &'static str,
         about: About,
@@ -198,12 +198,13 @@ impl PingOne {
     ) -> Result<Vec<(T, Timestamp)>, ProviderError> {
         let name = segments.last().copied().unwrap_or_default();
         let mut request = Request::get(operation, self.url(operation, segments)?).query(query);
-        let (mut all, mut trail) = (Vec::new(), Trail::start());
+        let (mut all, mut past) = (Vec::new(), Past::start());
         for _ in 0..MOST_PAGES {
             let (page, next, response) = self.page::<T>(operation, about, name, request).await?;
+            let step = past.step(&page.rows);
             all.extend(page.rows.into_iter().map(|row| (row, response.answered_at)));
             let Some(next) = next else { return Ok(all) };
-            trail = trail.step(next.as_str()).ok_or_else(|| circles(operation))?;
+            past = step.ok_or_else(|| circles(operation))?;
             request = Request::get(operation, next);
         }
         Err(circles(operation))
@@ -273,7 +274,11 @@ impl PingOne {
         if let Some(filter) = wire::comparison("name", operator, name) {
             let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
             let found: Vec<(Named, _)> = self.all(operation, about, &[collection], &query).await?;
-            ids.extend(found.into_iter().filter(|(set, _)| set.name.as_deref() == Some(name)).map(|(set, _)| set.id));
+            for (set, _) in found {
+                if set.name.as_deref() == Some(name) && !ids.contains(&set.id) {
+                    ids.push(set.id);
+                }
+            }
         }
         if wire::is_uuid(name) {
             match self.get::<Named>(operation, About::Member(operation), &[collection, name]).await {
@@ -297,15 +302,40 @@ fn token_is_refused(response: &Response) -> bool {
     status == 401 && Refusal::parse(response.body()).refuses_token(status)
 }
 
-/// A place in a listing: empty pages in a row, the trail, and the address of the next page.
-fn cursor(empty: u32, trail: Trail, next: &Url) -> Cursor {
-    Cursor(format!("{empty} {}", trail.join(next.as_str())))
+/// What the pages of a listing looked like so far, to notice one that never ends.
+#[derive(Clone, Copy)]
+struct Past {
+    /// Empty pages in a row. They look alike without being a circle.
+    empty: u32,
+    /// The trail of the others.
+    trail: Trail,
 }
 
-fn place(cursor: &Cursor) -> Option<(u32, Trail, Url)> {
-    let (empty, rest) = cursor.0.split_once(' ')?;
-    let (trail, next) = Trail::split(rest)?;
-    Some((empty.parse().ok()?, trail, next.parse().ok()?))
+impl Past {
+    fn start() -> Self {
+        Self { empty: 0, trail: Trail::start() }
+    }
+
+    /// Goes on past a page with these rows. `None` means that the listing goes in circles or never ends. Links are no
+    /// sign of that: each may carry a new cursor to the same page.
+    fn step<T: Row>(self, rows: &[T]) -> Option<Self> {
+        if rows.is_empty() {
+            let empty = self.empty + 1;
+            return (empty < MOST_EMPTY_PAGES).then_some(Self { empty, ..self });
+        }
+        let ids: Vec<&str> = rows.iter().map(Row::id).collect();
+        Some(Self { empty: 0, trail: self.trail.step(&ids.join(" "))? })
+    }
+
+    fn cursor(self, next: &Url) -> Cursor {
+        Cursor(format!("{} {}", self.empty, self.trail.join(next.as_str())))
+    }
+
+    fn of(cursor: &Cursor) -> Option<(Self, Url)> {
+        let (empty, rest) = cursor.0.split_once(' ')?;
+        let (trail, next) = Trail::split(rest)?;
+        Some((Self { empty: empty.parse().ok()?, trail }, next.parse().ok()?))
+    }
 }
 
 #[async_trait]
@@ -349,13 +379,12 @@ impl Provider for PingOne {
         })
     }
 
-    async fn list(&self, listing: &Listing, cursor_: Option<&Cursor>) -> Result<Page, ProviderError> {
+    async fn list(&self, listing: &Listing, cursor: Option<&Cursor>) -> Result<Page, ProviderError> {
         let invalid = |message| ProviderError::new(ErrorKind::ResponseInvalid, LIST, message);
-        let (empty, trail, request) = match cursor_ {
+        let (past, request) = match cursor {
             Some(cursor) => {
-                let (empty, trail, next) =
-                    place(cursor).ok_or_else(|| invalid("the place in the listing is unreadable"))?;
-                (empty, trail, Request::get(LIST, next))
+                let (past, next) = Past::of(cursor).ok_or_else(|| invalid("the place in the listing is unreadable"))?;
+                (past, Request::get(LIST, next))
             }
             None => {
                 let filter = match listing {
@@ -367,15 +396,13 @@ impl Provider for PingOne {
                     .ok_or_else(|| ProviderError::new(ErrorKind::NotFound, LIST, "an id of this form cannot exist"))?;
                 let mut query = vec![("limit", self.page_size.as_str())];
                 query.extend(filter.as_deref().map(|filter| ("filter", filter)));
-                (0, Trail::start(), Request::get(LIST, self.url(LIST, &["users"])?).query(&query))
+                (Past::start(), Request::get(LIST, self.url(LIST, &["users"])?).query(&query))
             }
         };
         let (page, next, response) = self.page::<User>(LIST, About::Tenant("list users"), "users", request).await?;
-        let empty = if page.rows.is_empty() { empty + 1 } else { 0 };
         let next = match next {
             None => None,
-            Some(_) if empty >= MOST_EMPTY_PAGES => return Err(circles(LIST)),
-            Some(next) => Some(cursor(empty, trail.step(next.as_str()).ok_or_else(|| circles(LIST))?, &next)),
+            Some(next) => Some(past.step(&page.rows).ok_or_else(|| circles(LIST))?.cursor(&next)),
         };
         if page.rows.iter().any(|user| user.id.is_empty()) {
             return Err(response.error(ErrorKind::ResponseInvalid, "a user in the list has no id"));
@@ -408,8 +435,13 @@ impl Provider for PingOne {
         let Some(filter) = filter else { return Ok(Vec::new()) };
         let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
         let found: Vec<(User, _)> = self.all(FIND, About::Tenant("list users"), &["users"], &query).await?;
-        let accounts = found.into_iter().map(|(user, at)| user.account(at));
-        Ok(accounts.filter(|account| account.matches(key)).collect())
+        let mut accounts: Vec<Account> = Vec::new();
+        for account in found.into_iter().map(|(user, at)| user.account(at)) {
+            if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
+                accounts.push(account);
+            }
+        }
+        Ok(accounts)
     }
 
     async fn complete(&self, mut row: Account) -> Result<Account, ProviderError> {

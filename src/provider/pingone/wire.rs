@@ -53,6 +53,30 @@ impl<T> Collection<T> {
     }
 }
 
+/// Rows of a listing by their ids.
+pub(super) trait Row {
+    /// The id.
+    fn id(&self) -> &str;
+}
+
+impl Row for Named {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Row for Identified {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Row for User {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 /// A group or population.
 #[derive(Deserialize)]
 pub(super) struct Named {

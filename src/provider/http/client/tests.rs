@@ -419,3 +419,67 @@ async fn nothing_prints_addresses_headers_or_bodies() {
     let answer = http.send(request).await.unwrap();
     assert_eq!(format!("{answer:?} {http:?}"), "Response { status: 200, .. } Http { .. }");
 }
+
+/// A TLS server with a certificate for 127.0.0.1, signed by an authority of its own; its address and that authority.
+fn tls_server() -> (Url, Vec<u8>) {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io::{Read, Write};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("http-tls-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let files = testbed::certificates::Certificates::create(&folder).unwrap();
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.server).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&files.server_key).unwrap();
+    let authority = std::fs::read(&files.authority).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let mut seen = [0; 4096];
+            if stream.read(&mut seen).is_ok_and(|length| length > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    (url, authority)
+}
+
+#[tokio::test]
+async fn a_server_is_believed_only_with_a_certificate_of_the_given_authority() {
+    let (url, authority) = tls_server();
+    let (_, stranger) = tls_server();
+    let base = Base::new(url, &[]).unwrap();
+    let send = |ca_bundle: Option<Vec<u8>>| {
+        let mut settings = HttpSettings::new(limiter(), vec![base.origin().clone()]);
+        settings.ca_bundle = ca_bundle;
+        let request = Request::write("w", Method::POST, base.url("test", &["thing"]).unwrap(), &open());
+        async move { keyed(settings).send(request).await }
+    };
+    assert_eq!(send(Some(authority)).await.unwrap().status, 200);
+    let error = send(Some(stranger)).await.unwrap_err();
+    assert_eq!((error.kind, error.effect_unknown), (ErrorKind::TlsFailed, false), "{error}");
+    assert!(error.message.contains("tls.caBundleConfigMapRef"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_fails_it() {
+    let server = MockServer::start().await;
+    let url = Url::parse(&server.uri().replace("http://", "https://")).unwrap();
+    let error = send_to(url, true).await.unwrap_err();
+    assert_eq!((error.kind, error.effect_unknown), (ErrorKind::TlsFailed, false), "{error}");
+}
