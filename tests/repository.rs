@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use password_reset_operator::generate::{COMMAND, generated_files};
+use password_reset_operator::generate::{COMMAND, generated_files, generated_sections};
 
 #[test]
 fn generated_files_are_up_to_date() {
@@ -11,6 +11,16 @@ fn generated_files_are_up_to_date() {
     for (path, expected) in generated_files() {
         let committed = fs::read_to_string(root.join(&path)).unwrap_or_default();
         assert!(committed == expected, "{path} is stale: run `{COMMAND}` and commit the result");
+    }
+}
+
+#[test]
+fn generated_parts_of_pages_are_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for section in generated_sections() {
+        let committed = fs::read_to_string(root.join(section.page)).expect("the page");
+        let renewed = section.renewed(&committed).expect("the page has the marks");
+        assert!(committed == renewed, "{} ({}) is stale: run `{COMMAND}`", section.page, section.name);
     }
 }
 

@@ -156,10 +156,13 @@ impl Registry {
         }
     }
 
-    /// Forgets a deleted object. Its protected users no longer count.
-    pub fn remove(&self, id: &ProviderId) {
+    /// Forgets objects that `exists` does not know any more. Their protected users no longer count.
+    pub fn retain(&self, exists: impl Fn(&ProviderId) -> bool) {
         let mut inner = locked(&self.0);
-        if let Some(tenant) = inner.objects.remove(id).and_then(|e| e.tenant_id) {
+        let (kept, gone) = std::mem::take(&mut inner.objects).into_iter().partition(|(id, _)| exists(id));
+        inner.objects = kept;
+        let gone: BTreeMap<ProviderId, Entry> = gone;
+        for tenant in gone.into_values().filter_map(|entry| entry.tenant_id) {
             inner.adjust(&tenant);
         }
     }
@@ -232,8 +235,7 @@ impl Registry {
 impl Inner {
     /// The lowest rate of all objects of a tenant holds; a tenant that nobody names is forgotten.
     fn adjust(&mut self, tenant: &str) {
-        let named: Vec<&Entry> =
-            self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
+        let named: Vec<&Entry> = self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
         let lowest = named.iter().map(|e| &e.spec.rate_limit).min_by_key(|r| r.requests_per_second);
         match (lowest, self.tenants.get(tenant)) {
             (Some(limits), Some(shared)) => shared.limiter.set_limits(limits.into()),

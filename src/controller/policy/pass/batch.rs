@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use super::rows::Row;
 use super::{Halt, Pass, Work, age};
+use crate::controller::registry::SharedTenant;
 use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal};
 use crate::plan::observed::{Account, AccountId, Mark, UserKey};
 use crate::plan::step::Step;
-use crate::controller::registry::SharedTenant;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+use crate::telemetry::metrics::WriteLabels;
 
 /// A row that decides a write is at most this old, else it is read again.
 pub(super) const FRESH: Duration = Duration::from_secs(30);
@@ -88,6 +89,18 @@ enum Sent {
     Unclear,
     /// Nothing was sent, because of the tenant or because writing stopped.
     Unsent(ProviderError),
+}
+
+impl Sent {
+    /// The word for metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
+            Sent::Refused(_) => "refused",
+            Sent::Unclear => "unclear",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Unsent(_) => "not_sent",
+        }
+    }
 }
 
 impl Pass {
@@ -166,6 +179,8 @@ impl Pass {
         if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
             due.row.account.mark = account.mark;
         }
+        let labels = WriteLabels { provider: work.capabilities().name, outcome: sent.word() };
+        work.metrics.provider_writes.get_or_create(&labels).inc();
         let intent = work.ledger.ledger.entry(&due.key);
         let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
         match (sent, intent) {
@@ -243,7 +258,11 @@ impl Pass {
         let now = Instant::now();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.at <= now && ready.len() < work.at_once() { ready.push(waiting.due) } else { later.push(waiting) }
+            if waiting.at <= now && ready.len() < work.at_once() {
+                ready.push(waiting.due)
+            } else {
+                later.push(waiting)
+            }
         }
         self.waiting = later;
         let provider = work.provider();
