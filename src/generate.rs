@@ -20,16 +20,18 @@ pub fn generated_files() -> Vec<(String, String)> {
     files
 }
 
-/// `crds/<group>_<plural>.yaml`, one for each kind.
+/// `<group>_<plural>.yaml`, one for each kind, in `crds/` and once more in the chart: Helm takes no file, nor a link to
+/// one, from outside a chart.
 fn crds() -> Vec<(String, String)> {
     api::crds()
         .iter()
-        .map(|crd| {
+        .flat_map(|crd| {
             let mut plain = serde_json::to_value(crd).expect("a CRD is plain data");
             whole_numbers(&mut plain);
             let yaml = serde_yaml::to_string(&plain).expect("plain data always has a YAML form");
-            let path = format!("crds/{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-            (path, format!("# Written by `{COMMAND}` from src/api/. Do not edit.\n{yaml}"))
+            let text = format!("# Written by `{COMMAND}` from src/api/. Do not edit.\n{yaml}");
+            let name = format!("crds/{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
+            [(format!("charts/password-reset-operator/{name}"), text.clone()), (name, text)]
         })
         .collect()
 }

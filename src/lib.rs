@@ -28,6 +28,7 @@
 //! remembers what was intended, seen and done per account, since some providers show too little to tell it again.
 
 pub mod api;
+pub mod controller;
 pub mod generate;
 pub mod plan;
 pub mod provider;

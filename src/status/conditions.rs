@@ -61,9 +61,18 @@ impl<'a> Conditions<'a> {
         });
     }
 
-    /// Takes a condition over as it is, about the present generation.
-    pub(super) fn keep(&mut self, condition: &Condition) {
-        self.list.push(Condition { observed_generation: Some(self.generation), ..condition.clone() });
+    /// Takes a condition over from the previous list, where it speaks about the same generation there; whether it does.
+    pub(super) fn keep(&mut self, type_: ConditionType) -> bool {
+        let kept = find(self.previous, type_).filter(|before| before.observed_generation == Some(self.generation));
+        self.list.extend(kept.cloned());
+        kept.is_some()
+    }
+
+    /// Takes a condition over from the previous list as one about the present generation.
+    pub(super) fn carry(&mut self, type_: ConditionType) {
+        let carried = find(self.previous, type_)
+            .map(|before| Condition { observed_generation: Some(self.generation), ..before.clone() });
+        self.list.extend(carried);
     }
 
     /// The message that the previous condition of this type has, where it says the same about the same generation.

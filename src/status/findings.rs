@@ -31,7 +31,7 @@ impl From<&Tally> for Findings {
                 unknown: number(tally.unknown),
             },
             skipped: tally.skipped.iter().map(|(reason, count)| (reason.word(), number(*count))).collect(),
-            failed: tally.failed.iter().map(|(category, count)| (category.word(), number(*count))).collect(),
+            failed: tally.failed.iter().map(|(category, count)| (category.as_str(), number(*count))).collect(),
             samples: tally.samples.clone(),
         }
     }

@@ -133,11 +133,21 @@ fn conditions(
     let reason = reason(&verdicts, worst);
     let message = message(&verdicts, |verdict| !verdict.ready() || all_ready);
     let remembered = standings.iter().all(|standing| standing.remembered);
-    // What an earlier process said in full is not said again with less.
     let keep = |list: &Conditions<'_>, type_, truth, reason, message: String| {
+        // A clock moves with every look; the first reading is enough.
         let names_a_clock = matches!(reason, Reason::CutoffInFuture | Reason::ProviderResponseInvalid);
+        // What an earlier process said in full of a pass is not said again with less.
+        let of_a_pass = matches!(
+            reason,
+            Reason::Enforced
+                | Reason::Changed
+                | Reason::Observed
+                | Reason::AwaitingUsers
+                | Reason::PartiallyFailed
+                | Reason::RequirementCleared
+        );
         match list.said(type_, truth, reason) {
-            Some(said) if remembered || names_a_clock => said.to_owned(),
+            Some(said) if names_a_clock || (remembered && of_a_pass) => said.to_owned(),
             _ => message,
         }
     };
@@ -218,15 +228,10 @@ fn provider_ready(list: &mut Conditions<'_>, standings: &[Standing<'_>], now: Ti
     if !bad.is_empty() {
         list.set(type_, Truth::False, reason, &bad.join("; "));
     } else if !unverified.is_empty() {
-        // A restart takes nothing back before it has looked.
-        match list.said(type_, Truth::True, Reason::Verified) {
-            Some(said) => list.set(type_, Truth::True, Reason::Verified, said),
-            None => list.set(
-                type_,
-                Truth::Unknown,
-                Reason::InProgress,
-                &format!("{} not verified yet", unverified.join(", ")),
-            ),
+        // A restart has nothing to say before it has looked.
+        if !list.keep(type_) {
+            let message = format!("{} not verified yet", unverified.join(", "));
+            list.set(type_, Truth::Unknown, Reason::InProgress, &message);
         }
     } else if !standings.is_empty() {
         list.set(type_, Truth::True, Reason::Verified, "every provider object is Ready");
@@ -324,7 +329,7 @@ fn failures(standings: &[Standing<'_>], before: &PasswordResetPolicyStatus, now:
                 .iter()
                 .map(|failure| {
                     let subject = conditions::bounded(&failure.subject, 512);
-                    let category = failure.category.word();
+                    let category = failure.category.as_str();
                     let place =
                         known.iter().position(|sample| sample.subject == subject && sample.category == category);
                     let first_seen =

@@ -25,14 +25,20 @@ pub(super) fn report(
 
     match &outcome.health {
         Health::Ready => list.set(ConditionType::Ready, Truth::True, Reason::Verified, VERIFIED),
-        // A restart, and a short disturbance, take nothing back.
-        health if was_ready && !health.shown(now) => {
+        // A short disturbance takes nothing back.
+        health @ Health::NotReady { .. } if was_ready && !health.shown(now) => {
             list.set(ConditionType::Ready, Truth::True, Reason::Verified, VERIFIED);
         }
         Health::Unverified => {
-            let message = "the credential is being tried";
-            list.set(ConditionType::Ready, Truth::Unknown, Reason::InProgress, message);
-            list.set(ConditionType::Reconciling, Truth::True, Reason::InProgress, message);
+            // A restart has nothing to say before it has looked.
+            if list.keep(ConditionType::Ready) {
+                list.keep(ConditionType::Reconciling);
+                list.keep(ConditionType::Stalled);
+            } else {
+                let message = "the credential is being tried";
+                list.set(ConditionType::Ready, Truth::Unknown, Reason::InProgress, message);
+                list.set(ConditionType::Reconciling, Truth::True, Reason::InProgress, message);
+            }
         }
         Health::NotReady { fault, message, .. } => {
             let reason = fault.reason();
@@ -56,11 +62,7 @@ pub(super) fn report(
         Some(Enforceable::Unknown(why)) => {
             list.set(ConditionType::Enforceable, Truth::Unknown, Reason::NotEnforceable, why);
         }
-        None => {
-            if let Some(known) = conditions::find(&before.conditions, ConditionType::Enforceable) {
-                list.keep(known);
-            }
-        }
+        None => list.carry(ConditionType::Enforceable),
     }
 
     let status = IdentityProviderStatus {
@@ -104,7 +106,8 @@ fn words(capabilities: &Capabilities) -> Vec<String> {
         (capabilities.tenant_native, "TenantNative"),
     ]
     .into_iter()
-    .filter_map(|(can, word)| can.then(|| word.to_owned()))
+    .filter(|(can, _)| *can)
+    .map(|(_, word)| word.to_owned())
     .collect()
 }
 
@@ -218,10 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_and_a_short_silence_take_nothing_back() {
+    fn a_restart_says_nothing_before_it_has_looked() {
+        let outage = report(&outcome(failing(ProviderFault::Unreachable), None), None, at(0)).status;
+        let refused = report(&outcome(failing(ProviderFault::SecretInvalid), None), None, at(0)).status;
+        for before in [verified(), outage, refused] {
+            let restarted = report(&outcome(Health::Unverified, None), Some(&before), at(100));
+            assert_eq!((restarted.difference, restarted.events), (Difference::None, vec![]));
+        }
+    }
+
+    #[test]
+    fn a_short_silence_takes_nothing_back() {
         let before = verified();
-        let restarted = report(&outcome(Health::Unverified, None), Some(&before), at(100));
-        assert_eq!(restarted.difference, Difference::None);
         let silence = report(&outcome(failing(ProviderFault::Unreachable), None), Some(&before), at(60));
         assert_eq!(silence.difference, Difference::None);
         assert_eq!(silence.speaks_again, Some(std::time::Duration::from_secs(1)));

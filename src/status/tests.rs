@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use crate::api::ConditionType;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
-use crate::plan::decide::{FailureCategory, SkipReason};
+use crate::api::FailureCategory;
+use crate::plan::decide::SkipReason;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::tally::{Sample, Tally};
@@ -326,6 +327,17 @@ fn a_restart_takes_nothing_back() {
 }
 
 #[test]
+fn a_stop_after_a_restart_is_said_in_its_own_words() {
+    let stop = |path| Some(Stop::stalled(Reason::SelectionNotFound, path, "no such group"));
+    let mut outcome = complete(done());
+    outcome.targets[0].stop = stop("spec.targets[0].groups[0]");
+    let before = report(&outcome, None, at(0)).status;
+    let restarted = policy(vec![TargetOutcome { stop: stop("spec.targets[0].groups[7]"), ..target("workforce") }]);
+    let after = report(&restarted, Some(&before), at(60)).status;
+    assert!(condition(&after, ConditionType::Ready).unwrap().message.contains("groups[7]"));
+}
+
+#[test]
 fn an_outage_after_the_first_complete_pass_shows_in_provider_ready_only() {
     let first = report(&complete(done()), None, at(0)).status;
     let mut outage = complete(done());
@@ -516,6 +528,35 @@ fn the_next_words_are_announced() {
     let stop = Stop::waiting(Reason::WaitingForCutoff, at(300), "spec.requirement", "not yet");
     assert_eq!(report(&stopped(stop), None, at(100)).speaks_again, Some(Duration::from_secs(200)));
     assert_eq!(report(&complete(done()), None, at(100)).speaks_again, None);
+}
+
+#[test]
+fn a_time_that_has_passed_is_not_looked_forward_to() {
+    let stop = Stop::waiting(Reason::WaitingForCutoff, at(300), "spec.requirement", "not yet");
+    assert_eq!(report(&stopped(stop), None, at(300)).speaks_again, None);
+}
+
+#[test]
+fn everyone_has_changed_only_when_every_target_has() {
+    let a = TargetOutcome { complete: Some(all_changed()), ..target("a") };
+    let b = TargetOutcome { complete: Some(done()), ..target("b") };
+    let some = report(&policy(vec![a.clone(), b]), None, at(0)).status;
+    assert!(said(&some).starts_with("Ready=True Enforced,"), "{}", said(&some));
+    let b = TargetOutcome { complete: Some(all_changed()), ..target("b") };
+    let all = report(&policy(vec![a, b]), None, at(0)).status;
+    assert!(said(&all).starts_with("Ready=True Changed,"), "{}", said(&all));
+}
+
+#[test]
+fn failures_are_named_while_others_are_still_due() {
+    let both = report(&complete(Tally { pending: 3, ..failed(1) }), None, at(0)).status;
+    assert!(
+        said(&both).starts_with("Ready=False PartiallyFailed, Reconciling=True PartiallyFailed,"),
+        "{}",
+        said(&both)
+    );
+    let due = report(&complete(Tally { pending: 3, ..done() }), None, at(0)).status;
+    assert!(said(&due).starts_with("Ready=False InProgress, Reconciling=True InProgress,"), "{}", said(&due));
 }
 
 #[test]

@@ -64,10 +64,10 @@ impl ApiServer {
     /// Starts the server, unless this process has it already, and installs the CRDs.
     pub async fn with_crds() -> Self {
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
-        let plane = testbed::shared().await.expect("a control plane");
+        let plane = testbed::control_plane::shared().await.expect("a control plane");
         let client = plane.client().await.expect("a client");
         INSTALLED.get_or_init(|| install(client.clone())).await;
-        let namespace = testbed::create_namespace(&client, "crds").await.expect("a namespace");
+        let namespace = testbed::control_plane::create_namespace(&client, "crds").await.expect("a namespace");
         Self { client, namespace }
     }
 

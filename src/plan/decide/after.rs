@@ -1,9 +1,9 @@
-//! What a write led to, as what to remember and what follows.
+//! What follows where there is no row to decide: after a write, and for an entry that leads to nobody.
 
 use jiff::Timestamp;
 
 use super::rules::{decide, judge, no_password_here};
-use super::{Decision, Facts, Rules, Verdict};
+use super::{Decision, Facts, FailureCategory, Rules, SkipReason, Verdict};
 use crate::plan::ledger::{Entry, Refusal, State};
 use crate::plan::observed::{Account, Mark};
 
@@ -43,4 +43,14 @@ pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timesta
 /// ended before. `entry` is what is remembered after the decision. A lockout confirms no mark.
 pub fn sessions_due(seen: &Account, verdict: Verdict, entry: Option<&Entry>) -> bool {
     verdict == Verdict::Enforced && seen.mark == Mark::Marked && entry.is_some_and(|entry| !entry.revoked)
+}
+
+/// What an entry of a selection is that leads to nobody, after an answer that proves it. `known_before`: it led to an
+/// account once (see [`crate::plan::ledger::Ledger::account_of`]), so that is gone. `skip`: the target's `missingUsers`.
+pub fn nobody(known_before: bool, skip: bool) -> Verdict {
+    match (known_before, skip) {
+        (true, _) => Verdict::Skip(SkipReason::Gone),
+        (false, true) => Verdict::Skip(SkipReason::Missing),
+        (false, false) => Verdict::Failed(FailureCategory::NotFound),
+    }
 }

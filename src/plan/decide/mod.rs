@@ -10,12 +10,14 @@
 mod after;
 mod rules;
 
-pub use after::{after_refusal, after_unclear, after_write, sessions_due};
+pub use after::{after_refusal, after_unclear, after_write, nobody, sessions_due};
 pub use rules::{decide, is_fresh};
 
 use jiff::Timestamp;
 
-use super::capabilities::Visibility;
+use crate::api::FailureCategory;
+
+use super::capabilities::{Capabilities, Visibility};
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
@@ -81,6 +83,30 @@ pub struct Rules {
     pub refusal_tag: u32,
 }
 
+impl Rules {
+    /// The rules of a pass at a provider with these capabilities. `cutoff` in whole seconds, fixed for the pass;
+    /// `rolling` where it is an age.
+    pub fn new(
+        capabilities: &Capabilities,
+        cutoff: Timestamp,
+        rolling: bool,
+        states: AccountStates,
+        refusal_tag: u32,
+    ) -> Self {
+        let lists_show_changes = capabilities.list_shows_mark && capabilities.list_shows_change_time;
+        Self {
+            cutoff,
+            rolling,
+            states,
+            visibility: capabilities.visibility,
+            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime && !lists_show_changes,
+            repeat_without_effect: capabilities.repeat_without_effect,
+            settle_seconds: SETTLE_SECONDS,
+            refusal_tag,
+        }
+    }
+}
+
 /// Why an account is left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
@@ -130,37 +156,6 @@ impl SkipReason {
             SkipReason::Disabled => "Disabled",
             SkipReason::Gone => "Gone",
             SkipReason::Missing => "Missing",
-        }
-    }
-}
-
-/// Why an account could not be required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailureCategory {
-    /// Nobody has the key.
-    NotFound,
-    /// More than one account has the key.
-    Ambiguous,
-    /// The provider does not let us.
-    Forbidden,
-    /// The provider refuses the write for this account.
-    Rejected,
-    /// Writes were accepted, the mark never appeared.
-    WriteNotEffective,
-    /// It did not work now; the next pass tries again.
-    Transient,
-}
-
-impl FailureCategory {
-    /// The word that people read.
-    pub fn word(self) -> &'static str {
-        match self {
-            FailureCategory::NotFound => "NotFound",
-            FailureCategory::Ambiguous => "Ambiguous",
-            FailureCategory::Forbidden => "Forbidden",
-            FailureCategory::Rejected => "Rejected",
-            FailureCategory::WriteNotEffective => "WriteNotEffective",
-            FailureCategory::Transient => "Transient",
         }
     }
 }

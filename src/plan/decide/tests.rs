@@ -623,3 +623,13 @@ fn sessions_end_once_the_mark_is_confirmed_for_ours_and_for_found_ones_and_never
     let hidden = Account { mark: Mark::Hidden, ..due() };
     assert!(!due_after(&hidden, &knowing(own_mark(T + 5, BEFORE))), "the mark is not confirmed by a lockout");
 }
+
+// Nobody
+
+#[test]
+fn a_listed_user_who_does_not_exist_fails_or_is_skipped_and_one_who_left_is_gone() {
+    assert_eq!(nobody(false, false), Verdict::Failed(FailureCategory::NotFound));
+    assert_eq!(nobody(false, true), Verdict::Skip(SkipReason::Missing));
+    assert_eq!(nobody(true, false), Verdict::Skip(SkipReason::Gone));
+    assert_eq!(nobody(true, true), Verdict::Skip(SkipReason::Gone));
+}

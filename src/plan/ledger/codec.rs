@@ -69,9 +69,14 @@ pub(super) fn encode(shard: &Shard) -> Vec<u8> {
         bytes.extend_from_slice(&entry.0.to_be_bytes());
         bytes.extend_from_slice(&account.0.to_be_bytes());
     }
-    let sum = checksum(&bytes);
-    bytes.extend_from_slice(&sum);
+    seal(&mut bytes);
     bytes
+}
+
+/// Appends the checksum.
+pub(super) fn seal(bytes: &mut Vec<u8>) {
+    let sum = checksum(bytes);
+    bytes.extend_from_slice(&sum);
 }
 
 /// *Errors*: what is wrong, in a few words.

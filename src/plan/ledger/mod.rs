@@ -118,6 +118,8 @@ pub struct Ledger {
     batch: HashMap<AccountKey, Option<Entry>>,
     /// By shard index, the head first.
     storage: Vec<Storage>,
+    /// Whether a head is stored, whatever it says.
+    has_head: bool,
 }
 
 impl Ledger {
@@ -140,7 +142,13 @@ impl Ledger {
             everybody: None,
             batch: HashMap::new(),
             storage: vec![Storage::default()],
+            has_head: false,
         }
+    }
+
+    /// Fills shards from now on up to so many bytes only, see [`Ledger::with_shard_bytes`].
+    pub fn set_shard_bytes(&mut self, shard_bytes: usize) {
+        self.shard_bytes = shard_bytes.min(SHARD_BYTES);
     }
 
     /// Reads what was stored: index and bytes of every shard that was found, in any order.
@@ -177,6 +185,7 @@ impl Ledger {
         ledger.head = head_shard.entries.into_iter().collect();
         ledger.head_links = head_shard.links.into_iter().collect();
         ledger.everybody = head.everybody;
+        ledger.has_head = true;
         ledger.storage.resize(usize::from(head.sealed) + 1, Storage::default());
         if retention == Retention::OpenOnly {
             ledger.head.retain(|_, entry| retention.keeps(entry));
@@ -262,7 +271,10 @@ impl Ledger {
         if self.account_of(&entry) == Some(account) {
             return;
         }
-        if let Some(shard) = self.sealed.relink(&entry, account) {
+        if let Some(known) = self.head_links.get_mut(&entry) {
+            *known = account;
+            self.touch(0);
+        } else if let Some(shard) = self.sealed.relink(&entry, account) {
             self.touch(shard);
         } else {
             self.make_room(0, 1);
@@ -348,7 +360,7 @@ impl Ledger {
     }
 
     /// Everything that is not stored as it is, in the order in which it has to be, the head last. Stop at the first
-    /// that fails.
+    /// that fails. A campaign that fills shards before its head was ever stored has an empty head in front, too.
     pub fn dirty_shards(&self) -> Vec<ShardImage> {
         self.images(Storage::is_dirty)
     }
@@ -357,30 +369,36 @@ impl Ledger {
     pub fn written(&mut self, image: &ShardImage) {
         if let Some(storage) = self.storage.get_mut(usize::from(image.index)) {
             storage.stored = storage.stored.max(image.revision);
+            self.has_head |= image.index == 0;
         }
     }
 
     fn images(&self, due: impl Fn(&Storage) -> bool) -> Vec<ShardImage> {
-        let sealed = self.storage.iter().enumerate().skip(1).filter(|(_, storage)| due(storage));
-        let mut images: Vec<ShardImage> = sealed
-            .map(|(index, storage)| {
-                let index = index as u16;
-                let shard = self.sealed.shard(index, self.fingerprint);
-                ShardImage { index, revision: storage.revision, bytes: codec::encode(&shard) }
-            })
-            .collect();
+        let mut images: Vec<ShardImage> = Vec::new();
+        for (index, storage) in self.storage.iter().enumerate().skip(1).filter(|(_, storage)| due(storage)) {
+            if !self.has_head && images.is_empty() {
+                // Sealed shards without a head would look like damage after a crash.
+                images.push(self.head_image(0, Head { sealed: 0, everybody: None }, false));
+            }
+            let shard = self.sealed.shard(index as u16, self.fingerprint);
+            let (index, revision) = (index as u16, storage.revision);
+            images.push(ShardImage { index, revision, bytes: codec::encode(&shard) });
+        }
         if self.storage[0].is_dirty() {
-            let shard = Shard {
-                index: 0,
-                fingerprint: self.fingerprint,
-                head: Some(Head { sealed: self.sealed_shards(), everybody: self.everybody }),
-                entries: self.head.iter().map(|(key, entry)| (*key, *entry)).collect(),
-                links: self.head_links.iter().map(|(entry, account)| (*entry, *account)).collect(),
-            };
-            let revision = self.storage[0].revision;
-            images.push(ShardImage { index: 0, revision, bytes: codec::encode(&shard) });
+            let head = Head { sealed: self.sealed_shards(), everybody: self.everybody };
+            images.push(self.head_image(self.storage[0].revision, head, true));
         }
         images
+    }
+
+    fn head_image(&self, revision: u64, head: Head, filled: bool) -> ShardImage {
+        let mut shard =
+            Shard { index: 0, fingerprint: self.fingerprint, head: Some(head), entries: Vec::new(), links: Vec::new() };
+        if filled {
+            shard.entries.extend(self.head.iter().map(|(key, entry)| (*key, *entry)));
+            shard.links.extend(self.head_links.iter().map(|(entry, account)| (*entry, *account)));
+        }
+        ShardImage { index: 0, revision, bytes: codec::encode(&shard) }
     }
 
     fn sealed_shards(&self) -> u16 {

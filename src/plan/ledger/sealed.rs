@@ -53,15 +53,15 @@ impl Sealed {
     }
 
     fn position(&self, key: &AccountKey) -> Option<usize> {
-        let at = self.slots.binary_search_by_key(&key.0.to_be_bytes(), |slot| slot.key).ok()?;
-        self.slots[at].entry().map(|_| at)
+        self.slots.binary_search_by_key(&key.0.to_be_bytes(), |slot| slot.key).ok()
     }
 
     pub fn entry(&self, key: &AccountKey) -> Option<Entry> {
         self.position(key).and_then(|at| self.slots[at].entry())
     }
 
-    /// Replaces an entry where it is stored, and tells in which shard that is. `None` where no sealed shard has it.
+    /// Replaces an entry where it is stored, or was before it was forgotten, and tells in which shard that is. `None`
+    /// where no sealed shard has it.
     pub fn replace(&mut self, key: &AccountKey, entry: &Entry) -> Option<u16> {
         let at = self.position(key)?;
         self.slots[at].entry = entry.encode();
@@ -70,7 +70,7 @@ impl Sealed {
 
     /// Drops an entry, and tells of which shard.
     pub fn forget(&mut self, key: &AccountKey) -> Option<u16> {
-        let at = self.position(key)?;
+        let at = self.position(key).filter(|at| self.slots[*at].entry().is_some())?;
         self.slots[at].entry = [0; Entry::BYTES];
         Some(self.slots[at].shard())
     }

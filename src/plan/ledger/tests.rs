@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn key() -> CampaignKey {
@@ -279,6 +281,20 @@ fn a_crash_between_the_writes_of_two_shards_loses_nothing() {
 }
 
 #[test]
+fn a_crash_before_the_head_was_ever_stored_is_no_damage() {
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    accounts(0..200).iter().for_each(|account| ledger.record(*account, marked(11)));
+    let images = ledger.dirty_shards();
+    let indexes: Vec<u16> = images.iter().map(|image| image.index).collect();
+    assert_eq!(indexes, [0, 1, 2, 3, 0]);
+    for stop in 0..=images.len() {
+        let store = Store(images[..stop].iter().map(|image| (image.index, image.bytes.clone())).collect());
+        let loaded = store.load().unwrap().len();
+        assert_eq!(loaded, if stop < images.len() { 0 } else { 200 });
+    }
+}
+
+#[test]
 fn intents_that_were_not_sent_are_taken_back_as_if_they_had_not_been() {
     let mut store = Store::default();
     let mut ledger = Ledger::new(key(), Retention::All);
@@ -414,5 +430,229 @@ fn a_sealed_account_takes_21_bytes_of_memory() {
     assert!(ledger.head.len() < SHARD_BYTES / 19);
     for account in accounts(0..100_000) {
         assert_eq!(ledger.entry(&account), Some(marked(11)));
+    }
+}
+
+// Whatever is recorded, stored, lost and loaded
+
+fn state() -> impl Strategy<Value = State> {
+    let baseline = prop_oneof![
+        Just(Baseline::Never),
+        Just(Baseline::Unknown),
+        (1u64..(1 << 48) - 1).prop_map(Baseline::At),
+        Just(Baseline::At((1 << 48) - 2)),
+    ];
+    let refusal = prop_oneof![Just(Refusal::Rejected), Just(Refusal::Forbidden)];
+    prop_oneof![
+        Just(State::Intended),
+        Just(State::Sent),
+        baseline.clone().prop_map(|baseline| State::Marked { baseline }),
+        Just(State::Changed),
+        Just(State::Compliant),
+        baseline.prop_map(|baseline| State::Cleared { baseline }),
+        (refusal, any::<u32>()).prop_map(|(refusal, tag)| State::Refused { refusal, tag }),
+        Just(State::NotEffective),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (state(), any::<u32>(), 0u8..4, any::<bool>()).prop_map(|(state, at, writes, revoked)| Entry {
+        state,
+        at,
+        writes,
+        revoked,
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Record(u64, Entry),
+    Forget(u64),
+    Link(u64, u64),
+    Batch(Vec<u64>),
+    CloseUnsent(Vec<u64>),
+    StoreAll,
+    StoreBatch,
+    /// Crashes after so many shards of what is to be stored.
+    Crash(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let account = 0u64..40;
+    let some = prop::collection::vec(0u64..40, 1..6);
+    prop_oneof![
+        8 => (account.clone(), entry()).prop_map(|(account, entry)| Op::Record(account, entry)),
+        1 => account.clone().prop_map(Op::Forget),
+        2 => (0u64..20, account).prop_map(|(entry, account)| Op::Link(entry, account)),
+        3 => some.clone().prop_map(Op::Batch),
+        2 => some.prop_map(Op::CloseUnsent),
+        2 => Just(Op::StoreAll),
+        2 => Just(Op::StoreBatch),
+        1 => (0usize..4).prop_map(Op::Crash),
+    ]
+}
+
+/// What a ledger should say, kept plainly.
+#[derive(Clone, Default)]
+struct Model {
+    entries: BTreeMap<AccountKey, Entry>,
+    links: BTreeMap<EntryKey, AccountKey>,
+    batch: BTreeMap<AccountKey, Option<Entry>>,
+    /// What accounts were at some time since all of it was stored.
+    since: Vec<(AccountKey, Option<Entry>)>,
+}
+
+fn all_links(ledger: &Ledger) -> BTreeMap<EntryKey, AccountKey> {
+    (0..20).filter_map(|n| Some((EntryKey(n), ledger.account_of(&EntryKey(n))?))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_ledger_says_what_was_recorded_and_after_a_crash_what_was_stored(ops in prop::collection::vec(op(), 0..80)) {
+        let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 250);
+        let mut model = Model::default();
+        let mut store = Store::default();
+        let mut stored = Model::default();
+        for op in ops {
+            match op {
+                Op::Record(account, entry) => {
+                    let key = AccountKey(account);
+                    ledger.record(key, entry);
+                    if model.entries.insert(key, entry) != Some(entry) && entry.state != State::Intended {
+                        model.batch.remove(&key);
+                    }
+                }
+                Op::Forget(account) => {
+                    ledger.forget(&AccountKey(account));
+                    model.entries.remove(&AccountKey(account));
+                    model.batch.remove(&AccountKey(account));
+                }
+                Op::Link(entry, account) => {
+                    ledger.link(EntryKey(entry), AccountKey(account));
+                    model.links.insert(EntryKey(entry), AccountKey(account));
+                }
+                Op::Batch(accounts) => {
+                    let keys: Vec<AccountKey> = accounts.into_iter().map(AccountKey).collect();
+                    ledger.open_batch(&keys, at(99));
+                    model.batch.clear();
+                    for key in &keys {
+                        let before = model.entries.get(key).copied();
+                        model.batch.entry(*key).or_insert(before);
+                        let intent = ledger.entry(key).unwrap();
+                        prop_assert_eq!((intent.state, intent.at), (State::Intended, 99));
+                        model.entries.insert(*key, intent);
+                    }
+                }
+                Op::CloseUnsent(accounts) => {
+                    let keys: Vec<AccountKey> = accounts.into_iter().map(AccountKey).collect();
+                    ledger.close_unsent(&keys);
+                    for key in &keys {
+                        let open = model.entries.get(key).is_some_and(Entry::is_open);
+                        match model.batch.get(key).copied().filter(|_| open) {
+                            Some(Some(before)) => drop(model.entries.insert(*key, before)),
+                            Some(None) => drop(model.entries.remove(key)),
+                            None => continue,
+                        }
+                        model.batch.remove(key);
+                    }
+                }
+                Op::StoreAll => {
+                    store.save_all(&mut ledger);
+                    model.since.clear();
+                    stored = model.clone();
+                    prop_assert!(ledger.dirty_shards().is_empty());
+                }
+                Op::StoreBatch => {
+                    store.save_batch(&mut ledger);
+                    // Intents are stored, whatever else may wait.
+                    let loaded = store.load().unwrap();
+                    for key in model.batch.keys().filter(|key| model.entries.get(key).is_some_and(Entry::is_open)) {
+                        prop_assert_eq!(loaded.entry(key), model.entries.get(key).copied());
+                    }
+                    stored = Model {
+                        entries: content(&loaded),
+                        links: all_links(&loaded),
+                        ..Model::default()
+                    };
+                }
+                Op::Crash(after) => {
+                    let images = ledger.dirty_shards();
+                    let whole = after >= images.len();
+                    for image in images.into_iter().take(after) {
+                        store.0.insert(image.index, image.bytes);
+                    }
+                    let newest = model.clone();
+                    ledger = store.load().unwrap();
+                    ledger.set_shard_bytes(250);
+                    let entries = content(&ledger);
+                    if whole {
+                        prop_assert_eq!(&entries, &newest.entries);
+                    }
+                    // Each account is as it was stored last, or as it was at some time since.
+                    for key in (0..40).map(AccountKey) {
+                        let now = entries.get(&key);
+                        prop_assert!(
+                            now == stored.entries.get(&key) || newest.since.contains(&(key, now.copied())),
+                            "{:?} is {:?}, was stored as {:?}", key, now, stored.entries.get(&key)
+                        );
+                    }
+                    model = Model { entries, links: all_links(&ledger), ..Model::default() };
+                    stored = model.clone();
+                }
+            }
+            model.since.extend((0..40).map(|n| (AccountKey(n), model.entries.get(&AccountKey(n)).copied())));
+            prop_assert_eq!(content(&ledger), model.entries.clone());
+            prop_assert_eq!(all_links(&ledger), model.links.clone());
+            prop_assert_eq!(ledger.len(), model.entries.len());
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_are_loaded_nothing_panics(
+        shards in prop::collection::vec((0u16..4, prop::collection::vec(any::<u8>(), 0..200)), 0..4),
+    ) {
+        let _ = Ledger::load(key(), Retention::All, shards);
+    }
+
+    #[test]
+    fn a_shard_with_a_right_checksum_over_nonsense_never_panics(
+        index in 0u16..3,
+        kind in 0u8..3,
+        counts in (prop_oneof![0u32..4, any::<u32>()], prop_oneof![0u32..4, any::<u32>()]),
+        rest in prop::collection::vec(any::<u8>(), 0..120),
+    ) {
+        let mut bytes = b"PRLG\x01".to_vec();
+        bytes.push(kind);
+        bytes.extend_from_slice(&index.to_be_bytes());
+        bytes.extend_from_slice(&key().fingerprint().to_be_bytes());
+        bytes.extend_from_slice(&counts.0.to_be_bytes());
+        bytes.extend_from_slice(&counts.1.to_be_bytes());
+        bytes.extend_from_slice(&rest);
+        codec::seal(&mut bytes);
+        let mut shards = stored().0;
+        shards.insert(index, bytes);
+        if let Ok(ledger) = Ledger::load(key(), Retention::All, shards.into_iter().collect()) {
+            prop_assert!(ledger.dirty_shards().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again(
+        entries in prop::collection::vec((any::<u64>(), entry()), 0..20),
+        links in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
+        sealed in prop::option::of(any::<u16>()),
+    ) {
+        let shard = Shard {
+            index: 7,
+            fingerprint: 9,
+            head: sealed.map(|sealed| Head { sealed, everybody: None }),
+            entries: entries.into_iter().map(|(key, entry)| (AccountKey(key), entry)).collect(),
+            links: links.into_iter().map(|(entry, account)| (EntryKey(entry), AccountKey(account))).collect(),
+        };
+        let bytes = codec::encode(&shard);
+        prop_assert!(bytes.len() <= codec::size(shard.entries.len(), shard.links.len()));
+        prop_assert_eq!(codec::decode(&bytes), Ok(shard));
     }
 }

@@ -43,6 +43,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     revoke_sessions: true,
     tenant_native: false,
     repeat_without_effect: true,
+    calls_per_write: 3,
     batch: 200,
     page_size: 100,
     observe_period_seconds: 900,

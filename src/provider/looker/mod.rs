@@ -46,6 +46,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     revoke_sessions: true,
     tenant_native: true,
     repeat_without_effect: true,
+    calls_per_write: 1,
     batch: 25,
     page_size: 100,
     observe_period_seconds: 86_400,

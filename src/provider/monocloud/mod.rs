@@ -44,6 +44,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     revoke_sessions: true,
     tenant_native: false,
     repeat_without_effect: true,
+    calls_per_write: 1,
     batch: 200,
     page_size: 50,
     observe_period_seconds: 900,

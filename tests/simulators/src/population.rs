@@ -389,6 +389,13 @@ mod tests {
     }
 
     #[test]
+    fn some_addresses_have_capitals_so_that_comparing_exactly_goes_wrong() {
+        let people = people(&Population::ordinary(14), Kind::MonoCloud);
+        let capitals = (0..14).filter(|index| people.email(*index) != people.email(*index).to_lowercase()).count();
+        assert_eq!(capitals, 2);
+    }
+
+    #[test]
     fn an_ordinary_user_was_created_then_changed_the_password_then_signed_in() {
         let people = people(&Population::ordinary(1_000), Kind::PingOne);
         for index in 0..1_000 {

@@ -11,6 +11,7 @@ use simulators::monocloud::{FORCE_RESET, LIST_USERS, READ_USER};
 use simulators::{
     Action, CallFault, Class, DateHeader, Effect, Faults, Handle, Lag, Options, Play, RateLimit, RetryAfter, Trap, When,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn force(client: &Client, server: &Handle, index: u32) -> RequestBuilder {
     client.request(Method::POST, &format!("/api/users/{}/password/force_reset", server.user_at(index).id))
@@ -33,6 +34,17 @@ async fn a_reset_before_the_effect_leaves_nothing_and_after_it_loses_only_the_an
         assert_eq!((record.fault, record.user.as_ref()), (Some("reset"), Some(&server.user_at(0).id)));
         assert_eq!(whole(force(&client, &server, 1)).await.expect("an answer").status, 200, "the next call is fine");
     }
+}
+
+#[tokio::test]
+async fn a_reset_is_a_reset_and_not_an_orderly_end() {
+    let (server, _) = monocloud(Options::ordinary(1)).await;
+    server.set(calls(vec![CallFault::always("*", When::Before, Action::Reset)]));
+    let address = server.base_url().replace("http://", "");
+    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("connected");
+    stream.write_all(b"GET /api/users HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    let error = stream.read_to_end(&mut Vec::new()).await.expect_err("no end of the stream");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
@@ -141,8 +153,11 @@ async fn a_person_can_act_between_two_calls() {
 #[tokio::test]
 async fn a_test_can_wait_for_the_ledger() {
     let (server, client) = monocloud(Options::ordinary(2)).await;
-    let (first, second) = (force(&client, &server, 0), force(&client, &server, 1));
-    let calls = async { (whole(first).await, whole(second).await) };
+    let calls = async {
+        for index in 0..2 {
+            whole(force(&client, &server, index)).await.expect("an answer");
+        }
+    };
     futures::future::join(server.recorded(2), calls).await;
     assert_eq!(server.ledger().len(), 2);
 }
@@ -290,6 +305,6 @@ async fn a_taken_port_or_an_impossible_population_is_an_error() {
     let port = server.base_url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     assert!(simulators::MonoCloud::start(Options { port, ..Options::ordinary(1) }).await.is_err());
     let population = simulators::Population::with(1, &[(Class::Gateway, simulators::Share::Count(1))]);
-    let error = simulators::MonoCloud::start(Options::new(population)).await.err().expect("MonoCloud has no gateways");
+    let error = simulators::MonoCloud::start(Options::new(population)).await.expect_err("MonoCloud has no gateways");
     assert!(error.to_string().contains("MonoCloud has no class Gateway"), "{error}");
 }

@@ -361,6 +361,17 @@ async fn groups_may_share_a_name_and_populations_are_found_by_prefix_only() {
 }
 
 #[tokio::test]
+async fn groups_of_a_user_are_shown_only_when_they_are_asked_for() {
+    let (server, client) = pingone(Options::ordinary(30)).await;
+    let user = server.user_at(21);
+    let path = format!("/users/{}", user.id);
+    let shown = client.get(&format!("{path}?include=memberOfGroupIDs,memberOfGroupNames")).await.json();
+    assert_eq!(shown["memberOfGroupNames"], json!(user.groups));
+    assert!(shown["memberOfGroupIDs"].as_array().expect("ids").contains(&json!(server.group_ids("contractors")[0])));
+    assert_eq!(client.get(&path).await.json().get("memberOfGroupIDs"), None);
+}
+
+#[tokio::test]
 async fn a_worker_scoped_to_a_population_does_not_see_the_others() {
     let (server, client) = pingone(Options::ordinary(40)).await;
     server.set(Faults { population_scope: Some("Partners".to_owned()), ..Faults::default() });

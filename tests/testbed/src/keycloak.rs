@@ -7,6 +7,7 @@
 mod admin;
 pub(crate) mod install;
 pub mod ledger;
+pub mod options;
 pub mod person;
 pub mod realm;
 

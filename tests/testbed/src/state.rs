@@ -3,18 +3,17 @@
 //! `testbed up` holds a lock as long as it runs and writes down what it started. The lock decides and not the file, so a
 //! killed test bed is never taken for a standing one.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
 use crate::certificates::write_private;
-
-const OTHERS_LOOK: Duration = Duration::from_secs(1);
 
 /// What stands, as written to [`path`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +26,9 @@ pub struct State {
     /// Keycloak, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakState>,
+    /// Simulators of closed services, when they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub simulators: Vec<SimulatorState>,
 }
 
 /// Where the API server is.
@@ -75,20 +77,43 @@ pub struct KeycloakState {
     pub folder: PathBuf,
 }
 
+/// Where a simulator is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SimulatorState {
+    /// `pingone`, `looker` or `monocloud`.
+    pub provider: String,
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// PingOne: the address of the token endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_url: Option<String>,
+    /// PingOne: the environment that holds the users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// JSON with `clientID` and `clientSecret`, MonoCloud with `apiKey`.
+    pub credentials_file: PathBuf,
+}
+
 impl State {
     /// The standing test bed, or `None`. While one is starting its state is not there yet: an error says so.
     pub fn read() -> Result<Option<Self>> {
-        if running()?.is_none() {
+        let Some(pid) = running()? else {
             return Ok(None);
-        }
-        let path = path()?;
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("the test bed is still starting; try again in a moment")
-            }
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
+        let path = path()?;
+        let state: Option<Self> = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            text => {
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))?
+            }
+        };
+        // The state of a killed predecessor may still lie there.
+        match state {
+            Some(state) if state.pid == pid => Ok(Some(state)),
+            _ => bail!("the test bed is still starting; try again in a moment"),
+        }
     }
 
     /// Writes the state for others to read, at once or not at all.
@@ -105,44 +130,39 @@ pub fn path() -> Result<PathBuf> {
     Ok(cache::folder()?.join("testbed.json"))
 }
 
-fn lock_path() -> Result<PathBuf> {
-    Ok(cache::folder()?.join("testbed.lock"))
-}
-
-/// Held while a test bed stands; closing it releases the lock.
+/// Held while a test bed stands. It is a record lock, whose holder the kernel names; the process must not open the file again.
 #[derive(Debug)]
 pub struct Standing(File);
 
 impl Standing {
     /// Errors when another test bed stands already.
     pub fn begin() -> Result<Self> {
-        let mut file = open_lock()?;
-        let deadline = Instant::now() + OTHERS_LOOK;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                // Who asks whether one is running holds the lock for a moment.
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    bail!("a test bed stands already: `testbed status` shows it, `testbed down` stops it")
-                }
-                Err(TryLockError::Error(error)) => return Err(error.into()),
+        let file = open_lock()?;
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::AGAIN | Errno::ACCESS) => {
+                bail!("a test bed stands already: `testbed status` shows it, `testbed down` stops it")
             }
+            Err(error) => return Err(error).context("cannot lock"),
         }
         remove_state()?;
-        file.set_len(0)?;
-        write!(file, "{}", std::process::id())?;
         Ok(Self(file))
     }
 
     /// Removes the state and releases the lock.
     pub fn end(self) -> Result<()> {
         remove_state()?;
-        self.0.unlock()?;
+        drop(self.0);
         Ok(())
     }
+}
+
+/// The process id of the test bed that stands or starts, or `None`. A process does not see itself.
+pub fn running() -> Result<Option<u32>> {
+    let wanted = Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    let holder = fcntl_getlk(open_lock()?, &wanted).context("cannot ask for the lock")?;
+    let pid = holder.and_then(|lock| lock.pid);
+    Ok(pid.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()))
 }
 
 fn remove_state() -> Result<()> {
@@ -155,23 +175,8 @@ fn remove_state() -> Result<()> {
     }
 }
 
-/// The process id of the test bed that stands or starts, or `None`.
-pub fn running() -> Result<Option<u32>> {
-    let file = open_lock()?;
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let path = lock_path()?;
-            let text = fs::read_to_string(&path)?;
-            let pid = text.trim().parse();
-            pid.map(Some).with_context(|| format!("{} holds no process id: {text:?}", path.display()))
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
 fn open_lock() -> Result<File> {
-    let path = lock_path()?;
+    let path = cache::folder()?.join("testbed.lock");
     OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -52,7 +52,7 @@ fn nothing_stands_at_first_and_stopping_nothing_is_no_error() {
 fn a_detached_test_bed_stands_until_it_is_told_to_stop() {
     let cache = cache();
     let _down = DownAtEnd(cache.path());
-    let up = testbed(cache.path(), &["up", "--detach"]);
+    let up = testbed(cache.path(), &["up", "--simulators", "--detach"]);
     assert!(up.status.success(), "{}", text(&up));
     assert!(text(&up).contains("export KUBECONFIG="), "{}", text(&up));
 
@@ -64,6 +64,14 @@ fn a_detached_test_bed_stands_until_it_is_told_to_stop() {
     assert_eq!(pids.len(), 3);
     assert!(pids.iter().all(|pid| is_alive(*pid)));
     assert!(state.control_plane.kubeconfig.exists());
+
+    let providers: Vec<_> = state.simulators.iter().map(|simulator| simulator.provider.as_str()).collect();
+    assert_eq!(providers, ["pingone", "looker", "monocloud"]);
+    for simulator in &state.simulators {
+        let address = simulator.url.strip_prefix("http://").unwrap();
+        std::net::TcpStream::connect(address).unwrap();
+        assert!(simulator.credentials_file.exists());
+    }
 
     let second = testbed(cache.path(), &["up"]);
     assert!(!second.status.success());

@@ -10,7 +10,8 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::realm::{PEOPLE_CLIENT, Realm};
+use super::options::PEOPLE_CLIENT;
+use super::realm::Realm;
 use crate::random;
 
 /// Nothing listens there: arriving is the sign of success.

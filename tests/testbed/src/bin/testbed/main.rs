@@ -2,6 +2,7 @@
 //!
 //! One test bed per user at a time; tests start their own and do not care. Starting is in [`up`].
 
+mod simulators;
 mod up;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use crate::simulators::Simulators;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use testbed::control_plane::{ControlPlane, Options};
@@ -31,9 +32,12 @@ pub struct Up {
     /// Start Keycloak with a realm "demo" that has users in every state.
     #[arg(long)]
     keycloak: bool,
-    /// Enabled users in the realm besides one in each other state.
+    /// Start simulators of PingOne, Looker and MonoCloud.
+    #[arg(long)]
+    simulators: bool,
+    /// How many users each provider has.
     #[arg(long, default_value_t = 40)]
-    users: usize,
+    users: u32,
     /// Start kube-controller-manager: namespaces can be deleted and Deployments make Pods.
     #[arg(long)]
     controller_manager: bool,
@@ -44,6 +48,7 @@ pub struct Up {
 
 /// What is held until the end, in the order in which it ends.
 struct Parts {
+    _simulators: Option<Simulators>,
     _keycloak: Option<Keycloak>,
     _control_plane: ControlPlane,
 }
@@ -94,15 +99,20 @@ impl Up {
         let options = Options { controller_manager: self.controller_manager, ..Options::default() };
         let (control_plane, keycloak) = tokio::try_join!(start_control_plane(options), self.start_keycloak())?;
         let (keycloak, keycloak_state) = keycloak.unzip();
+        let (simulators, simulator_states) = match self.simulators {
+            true => Some(Simulators::start(self.users).await?).unzip(),
+            false => (None, None),
+        };
         let state = State {
             pid: std::process::id(),
             control_plane: control_plane_state(&control_plane),
             keycloak: keycloak_state,
+            simulators: simulator_states.unwrap_or_default(),
         };
         eprint!("{}", describe(&state));
         // Last: whoever waits for this file has then seen all of the output.
         state.write()?;
-        Ok(Parts { _keycloak: keycloak, _control_plane: control_plane })
+        Ok(Parts { _simulators: simulators, _keycloak: keycloak, _control_plane: control_plane })
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -123,7 +133,7 @@ impl Up {
         eprintln!("testbed: starting Keycloak");
         let keycloak = Keycloak::start().await?;
         let options = RealmOptions::default()
-            .users(self.users)
+            .users(self.users.try_into()?)
             .user("disabled", Beginning::Disabled)
             .user("marked", Beginning::Marked)
             .user("totp", Beginning::MustConfigureTotp)
@@ -159,6 +169,10 @@ pub fn describe(state: &State) -> String {
             keycloak.client_id,
             keycloak.client_secret_file.display()
         );
+    }
+    for simulator in &state.simulators {
+        let _ = writeln!(text, "{:<11} {}", simulator.provider, simulator.url);
+        let _ = writeln!(text, "            credentials in {}", simulator.credentials_file.display());
     }
     let _ = writeln!(text, "Held by process {}: Ctrl-C or `testbed down` stops everything.", state.pid);
     text
@@ -228,7 +242,8 @@ fn follow(child: &mut Child, log: &Path) -> Result<ExitCode> {
     };
     loop {
         let ended = child.try_wait()?;
-        let ready = state::running()? == Some(child.id()) && state::path()?.exists();
+        // An error only says that it is still starting.
+        let ready = State::read().is_ok_and(|state| state.is_some_and(|it| it.pid == child.id()));
         pass_on();
         if ended.is_some() {
             return Ok(ExitCode::FAILURE);
