@@ -72,7 +72,7 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`is_unauthorized`] usually).
+    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`super::is_unauthorized`] usually).
     pub fn bearer(source: TokenSource, refused: fn(&Response) -> bool) -> Self {
         Self::Bearer { source: Box::new(source), refused }
     }
