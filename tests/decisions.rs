@@ -87,7 +87,13 @@ struct Person {
     mark_is_ours: bool,
     mark_moved: i64,
     changed: Option<i64>,
+    /// What the provider shows instead, where our call moves the change time.
+    moved: Option<i64>,
     sign_in: Option<i64>,
+    /// When an answer showed the mark last.
+    mark_shown: i64,
+    /// When a write of ours set the mark last.
+    required: i64,
     cleared_by_admin: u32,
     /// Writes of ours that set the mark, and that were accepted without setting it.
     effective: u32,
@@ -127,6 +133,8 @@ enum Answer {
 struct World {
     kind: Kind,
     lag: i64,
+    /// Whether our call moves the change time.
+    moves: bool,
     now: i64,
     people: Vec<Person>,
     /// What happens, and after how many steps of the engine.
@@ -146,12 +154,13 @@ struct World {
 }
 
 impl World {
-    fn new(kind: Kind, lag: i64, people: Vec<Person>, history: Vec<(u8, Event)>) -> Self {
+    fn new(kind: Kind, lag: i64, moves: bool, people: Vec<Person>, history: Vec<(u8, Event)>) -> Self {
         let mut history = history.into_iter();
         let next = history.next();
         Self {
             kind,
             lag,
+            moves,
             now: START,
             people,
             history,
@@ -234,7 +243,8 @@ impl World {
     fn answer(&mut self, i: usize, whole: bool) -> Account {
         let person = &self.people[i];
         let visible = person.mark && !(person.mark_is_ours && self.now - person.mark_moved < self.lag);
-        let changed = person.changed.map_or(ChangeTime::Absent, |time| ChangeTime::At(at(time)));
+        let moved = person.moved.filter(|time| self.now - time >= self.lag);
+        let changed = person.changed.max(moved).map_or(ChangeTime::Absent, |time| ChangeTime::At(at(time)));
         let mut account = Account {
             credential: if matches!(person.role, Role::Federated) { Credential::Federated } else { Credential::Local },
             mark: if visible { Mark::Marked } else { Mark::Unmarked },
@@ -252,7 +262,10 @@ impl World {
             }
             _ => {}
         }
-        self.truth.insert(i, person.clone());
+        if account.mark == Mark::Marked {
+            self.people[i].mark_shown = self.now;
+        }
+        self.truth.insert(i, self.people[i].clone());
         self.shown.insert(i, account.clone());
         account
     }
@@ -279,13 +292,17 @@ impl World {
         }
         let works = person.obstacle == Obstacle::None && unclear != Some(false);
         if works {
-            // Nobody but us knows better where sign-ins alone are shown: the person may have complied already.
-            if person.effective > 0 && person.cleared_by_admin == 0 && person.changed.is_some_and(|time| time >= cutoff)
-            {
+            // Where sign-ins alone are shown, only a mark that was seen since the cutoff tells a change since.
+            let known = self.kind.shows_changes() || person.mark_shown >= cutoff;
+            if known && person.effective > 0 && person.cleared_by_admin == 0 && person.is_new_enough(cutoff) {
                 self.asked_twice += 1;
             }
             person.effective += 1;
             person.set_mark(true, true, now);
+            person.required = now;
+            if self.moves {
+                person.moved = Some(now);
+            }
         } else if unclear.is_none() {
             person.ineffective += 1;
         }
@@ -316,6 +333,8 @@ struct Campaign {
     stored: BTreeMap<u16, Vec<u8>>,
     ledger: Ledger,
     stores: u32,
+    /// Who was called changed once: done for this cutoff, whatever happens later.
+    was_changed: BTreeSet<usize>,
 }
 
 struct Pass {
@@ -334,7 +353,7 @@ impl Campaign {
             epoch: Epoch::Cutoff(cutoff),
         };
         let ledger = Ledger::with_shard_bytes(key.clone(), Retention::All, SHARD_BYTES);
-        Self { key, cutoff, stored: BTreeMap::new(), ledger, stores: 0 }
+        Self { key, cutoff, stored: BTreeMap::new(), ledger, stores: 0, was_changed: BTreeSet::new() }
     }
 
     fn restart(&mut self) {
@@ -398,10 +417,17 @@ impl Campaign {
         let person = &world.truth[&i];
         let true_then = match decision.verdict {
             Verdict::Enforced => person.mark,
-            Verdict::Compliant => person.is_new_enough(self.cutoff),
-            // Where sign-ins alone are shown, an admin who clears a mark before a sign-in looks like a change.
+            Verdict::Compliant => person.is_new_enough(self.cutoff) || (world.moves && world.crashes > 0),
+            Verdict::Changed if world.kind.shows_changes() => {
+                // Where the call moves the change time, that is all there is to see after a crash without a read-back.
+                let read_back = person.mark_shown >= person.required;
+                person.is_new_enough(self.cutoff) || (world.moves && (!read_back || world.crashes > 0))
+            }
+            // An admin who clears a mark, and a sign-in since it was last seen, look like a change.
             Verdict::Changed => {
-                person.is_new_enough(self.cutoff) || (!world.kind.shows_changes() && person.cleared_by_admin > 0)
+                let signed_in = person.sign_in.is_some_and(|time| time > person.mark_shown);
+                let looks_so = person.cleared_by_admin > 0 && (signed_in || world.crashes > 0);
+                person.is_new_enough(self.cutoff) || looks_so || self.was_changed.contains(&i)
             }
             Verdict::Cleared => person.cleared_by_admin > 0 || person.is_new_enough(self.cutoff),
             // An admin who clears the mark before the first look at it makes the write look as if it had no effect.
@@ -411,6 +437,9 @@ impl Campaign {
             Verdict::Failed(_) => person.obstacle == Obstacle::Refuses,
             _ => true,
         };
+        if decision.verdict == Verdict::Changed {
+            self.was_changed.insert(i);
+        }
         assert!(true_then, "{i} is called {:?} and was {person:?}", decision.verdict);
         if world.kind.shows_changes() && decision.verdict == Verdict::Cleared {
             assert!(!person.is_new_enough(self.cutoff) || person.cleared_by_admin > 0);
@@ -632,7 +661,7 @@ fn person() -> impl Strategy<Value = Person> {
         1 => Just(Obstacle::Refuses),
         1 => Just(Obstacle::Ignores),
     ];
-    // The cutoffs are START - 100 and START - 50: before both, between them, since both, or never.
+    // Before all cutoffs, at the first, between the first two, after both, or never.
     let changed = prop_oneof![Just(None), Just(Some(-500)), Just(Some(-100)), Just(Some(-70)), Just(Some(-20))];
     let sign_in = prop_oneof![Just(None), Just(Some(-500)), Just(Some(-10))];
     (role, obstacle, prop::bool::weighted(0.1), prop::bool::weighted(0.15), changed, sign_in).prop_map(
@@ -644,6 +673,9 @@ fn person() -> impl Strategy<Value = Person> {
             mark_is_ours: false,
             mark_moved: START - 400,
             changed: changed.map(|offset: i64| START + offset),
+            moved: None,
+            mark_shown: 0,
+            required: 0,
             sign_in: sign_in.map(|offset: i64| START + offset),
             cleared_by_admin: 0,
             effective: 0,
@@ -668,6 +700,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Long ago, a little later, or still ahead of the provider's clock, so that marks are seen before it is reached.
+fn cutoff() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(-100), Just(-50), Just(40)]
+}
+
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::ListsAll), Just(Kind::ListsMark), Just(Kind::ListsNothing), Just(Kind::SignIns)]
 }
@@ -686,14 +723,17 @@ proptest! {
         lag in prop_oneof![3 => Just(0), 1 => 1..10i64],
         people in prop::collection::vec(person(), 1..14),
         history in prop::collection::vec((0..25u8, event()), 0..30),
-        two in any::<bool>(),
+        moves in any::<bool>(),
+        first in cutoff(),
+        second in prop::option::of(cutoff()),
     ) {
-        // A mark that does not show yet is known to the campaign that wrote it, not to another one.
-        let mut world = World::new(kind, if two { 0 } else { lag }, people, history);
-        let mut campaigns = vec![Campaign::new("one", START - 100)];
-        if two {
-            campaigns.push(Campaign::new("two", START - 50));
-        }
+        // A mark that does not show yet, or a change time that is not the owner's doing, is known to the campaign that
+        // wrote it and not to another one. A read-back that shows the mark only does not tell such a change time.
+        let lag = if second.is_some() { 0 } else { lag };
+        let moves = moves && second.is_none() && matches!(kind, Kind::ListsAll | Kind::ListsNothing);
+        let mut world = World::new(kind, lag, moves, people, history);
+        let mut campaigns = vec![Campaign::new("one", START + first)];
+        campaigns.extend(second.map(|second| Campaign::new("two", START + second)));
         let last = run(&mut world, &mut campaigns);
         check_end(&world, &campaigns, &last);
     }
@@ -710,6 +750,9 @@ fn one_write_per_account_that_needs_it_and_none_on_any_later_pass() {
             mark_is_ours: false,
             mark_moved: START - 400,
             changed: Some(START - 500),
+            moved: None,
+            mark_shown: 0,
+            required: 0,
             sign_in: Some(START - 500),
             cleared_by_admin: 0,
             effective: 0,
@@ -722,7 +765,7 @@ fn one_write_per_account_that_needs_it_and_none_on_any_later_pass() {
         if kind.shows_changes() {
             people.push(compliant);
         }
-        let mut world = World::new(kind, 0, people, Vec::new());
+        let mut world = World::new(kind, 0, false, people, Vec::new());
         let mut campaigns = vec![Campaign::new("one", START - 100)];
         let first = campaigns[0].pass(&mut world, &TenantEvidence::default()).unwrap();
         assert_eq!(first.writes, 7, "{kind:?}");
