@@ -27,5 +27,11 @@
 //! A *tenant* is one directory of users at a provider. A *pass* looks at every targeted account once. The *ledger*
 //! remembers what was intended, seen and done per account, since some providers show too little to tell it again.
 
+pub mod api;
+pub mod controller;
+pub mod generate;
 pub mod plan;
 pub mod provider;
+pub mod settings;
+pub mod status;
+pub mod telemetry;

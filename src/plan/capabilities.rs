@@ -60,6 +60,8 @@ pub struct Capabilities {
     pub tenant_native: bool,
     /// Whether a call that was accepted without effect may be sent a second time. Not where the call has side effects.
     pub repeat_without_effect: bool,
+    /// Calls that requiring a change of one account takes, its read-back included: how fast a batch can be sent.
+    pub calls_per_write: u32,
     /// Accounts per ledger batch: what may be asked twice after a crash at worst where a mark alone is visible.
     pub batch: usize,
     /// Rows asked for per page when `pageSize` is not set.

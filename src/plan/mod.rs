@@ -6,10 +6,15 @@
 
 pub mod capabilities;
 pub mod decide;
+pub mod desired;
 pub mod evidence;
+pub mod failure;
+pub mod guard;
 pub mod ledger;
 pub mod listing;
 pub mod observed;
+pub mod schedule;
 pub mod step;
 pub mod tally;
 pub mod tenant_native;
+pub mod userlist;

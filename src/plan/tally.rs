@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::decide::{FailureCategory, SkipReason, Verdict};
+use super::decide::{SkipReason, Verdict};
+use crate::api::FailureCategory;
 
 /// How many samples of failures are kept.
 pub const SAMPLES: usize = 20;

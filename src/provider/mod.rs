@@ -5,6 +5,10 @@
 
 pub mod error;
 pub mod http;
+pub mod keycloak;
+pub mod looker;
+pub mod monocloud;
+pub mod pingone;
 
 use std::sync::Arc;
 

@@ -15,6 +15,8 @@ pub use rules::{decide, is_fresh};
 
 use jiff::Timestamp;
 
+use crate::api::FailureCategory;
+
 use super::capabilities::{Capabilities, Visibility};
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
@@ -154,37 +156,6 @@ impl SkipReason {
             SkipReason::Disabled => "Disabled",
             SkipReason::Gone => "Gone",
             SkipReason::Missing => "Missing",
-        }
-    }
-}
-
-/// Why an account could not be required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailureCategory {
-    /// Nobody has the key.
-    NotFound,
-    /// More than one account has the key.
-    Ambiguous,
-    /// The provider does not let us.
-    Forbidden,
-    /// The provider refuses the write for this account.
-    Rejected,
-    /// Writes were accepted, the mark never appeared.
-    WriteNotEffective,
-    /// It did not work now; the next pass tries again.
-    Transient,
-}
-
-impl FailureCategory {
-    /// The word that people read.
-    pub fn word(self) -> &'static str {
-        match self {
-            FailureCategory::NotFound => "NotFound",
-            FailureCategory::Ambiguous => "Ambiguous",
-            FailureCategory::Forbidden => "Forbidden",
-            FailureCategory::Rejected => "Rejected",
-            FailureCategory::WriteNotEffective => "WriteNotEffective",
-            FailureCategory::Transient => "Transient",
         }
     }
 }

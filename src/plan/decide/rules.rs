@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, FRESH_SECONDS, Facts, FailureCategory, Rules, SkipReason, Verdict};
+use crate::api::FailureCategory;
+
+use super::{Decision, FRESH_SECONDS, Facts, Rules, SkipReason, Verdict};
 use crate::plan::capabilities::Visibility;
 use crate::plan::evidence::Sighting;
 use crate::plan::ledger::{Baseline, Entry, State, seconds};

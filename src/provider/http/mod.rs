@@ -1,1 +1,40 @@
-//! Shared HTTP.
+//! How are requests sent to a provider? Shared by all of them.
+//!
+//! | file | question |
+//! |---|---|
+//! | `client` | how is one request sent, and what counts as an answer? |
+//! | `token` | which token is sent, when is a new one fetched? |
+//! | `limiter` | how fast may the tenant be asked? |
+//! | `origin` | where may the credential go, how is an address built? |
+//! | `page` | where does a listing go on? |
+//! | `retry_after` | how long are we asked to wait, what time is it there? |
+//!
+//! Nothing here knows a vendor, decides whether to try again, or shows any part of an answer to anybody but the provider
+//! that asked.
+//!
+//! ```text
+//! send ─► allowed origin? ─► token ─► limiter ─► gate (writes) ─► one request ─► size, deadline, no redirect ─► Response
+//!                              ▲                                       │ token refused: once
+//!                              └───────────────────────────────────────┘
+//! ```
+
+mod client;
+mod limiter;
+mod origin;
+mod page;
+mod retry_after;
+mod token;
+
+pub use client::{Auth, Http, HttpSettings, Request, Response, is_unauthorized};
+pub use limiter::{Limiter, Limits};
+pub use origin::{Base, Origin};
+pub use page::{NextLink, Trail, next_link};
+pub use retry_after::{bounded, http_date};
+pub use token::{ClientAuth, TokenSource};
+
+/// A vendor's static error code, where `text` can be one: short, and of letters, digits, `_`, `-` and `.` only. Whatever
+/// else stands in a code's place might be somebody's address or password.
+pub fn vendor_code(text: &str) -> Option<&str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    (!text.is_empty() && text.len() <= 64 && text.bytes().all(allowed)).then_some(text)
+}

@@ -1,0 +1,81 @@
+//! What every reconcile can reach.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::events::Recorder;
+
+use super::ledger_store::LedgerStore;
+use super::policy::runs::Runs;
+use super::references::References;
+use super::registry::{ProviderId, Registry};
+use super::streams::Stores;
+use super::wake::{Dependant, Wake};
+use crate::api::identity_provider::IdentityProviderSpec;
+use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
+use crate::settings::Settings;
+use crate::telemetry::metrics::Metrics;
+
+/// Shared by all controllers of the process.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Command line and environment.
+    pub settings: Settings,
+    /// Publishes events; one for the process, since it merges repeats.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Policies, as the API server has them.
+    pub policies: Stores<PasswordResetPolicy>,
+    /// IdentityProviders.
+    pub providers: Stores<IdentityProvider>,
+    /// ClusterIdentityProviders; `None` where the operator may not list them and the kind is off.
+    pub cluster_providers: Option<Stores<ClusterIdentityProvider>>,
+    /// Secrets and ConfigMaps that objects refer to.
+    pub references: References,
+    /// Connected tenants.
+    pub registry: Registry,
+    /// Where ledgers are kept.
+    pub ledgers: LedgerStore,
+    /// What policies remember between two reconciles.
+    pub runs: Runs,
+    /// Has other objects looked at.
+    pub wake: Wake,
+    /// When the process started.
+    pub started: Timestamp,
+    /// `namespace:name` of the operator's ServiceAccount, for the lines that grant it something.
+    pub service_account: String,
+}
+
+impl Context {
+    /// Every provider object that the API server has, with its spec.
+    pub fn provider_objects(&self) -> Vec<(ProviderId, IdentityProviderSpec)> {
+        let namespaced = self.providers.all().into_iter().map(|p| {
+            let (namespace, name) = (p.metadata.namespace.unwrap_or_default(), p.metadata.name.unwrap_or_default());
+            (ProviderId::Namespaced(namespace, name), p.spec)
+        });
+        let cluster = self.cluster_providers.iter().flat_map(Stores::all);
+        let cluster = cluster.map(|p| (ProviderId::Cluster(p.metadata.name.unwrap_or_default()), p.spec.provider));
+        namespaced.chain(cluster).collect()
+    }
+
+    /// Has every policy looked at that names provider `id`.
+    pub fn wake_policies_of(&self, id: &ProviderId) {
+        for policy in self.policies.all() {
+            let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+            if policy.spec.targets.iter().any(|t| ProviderId::of(&t.provider_ref, &namespace) == *id) {
+                self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
+            }
+        }
+    }
+
+    /// Has the controller of provider `id` look at it.
+    pub fn wake_provider(&self, id: &ProviderId) {
+        self.wake.wake(&match id.clone() {
+            ProviderId::Namespaced(namespace, name) => Dependant::Provider(namespace, name),
+            ProviderId::Cluster(name) => Dependant::ClusterProvider(name),
+        });
+    }
+}

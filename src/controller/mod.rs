@@ -1,0 +1,37 @@
+//! When is what done, and what does Kubernetes say? One folder per kind, and what the kinds share.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | [`context`] | what every reconcile can reach |
+//! | [`streams`], [`wake`] | which objects are there, and who is looked at again because something else changed |
+//! | [`references`] | what the Secrets and ConfigMaps hold that objects refer to |
+//! | [`registry`] | which tenants are connected, and what their objects share |
+//! | [`ledger_store`], [`retention`] | where ledgers are kept, and for how long |
+//! | [`publish`] | writing status and events |
+//! | [`provider`] | the two provider kinds: connect, verify, probe |
+//! | [`policy`] | the policy kind: one bounded slice of a campaign for each reconcile |
+
+pub mod context;
+pub mod credentials;
+pub mod ledger_store;
+pub mod policy;
+pub mod provider;
+pub mod publish;
+pub mod references;
+pub mod registry;
+pub mod retention;
+pub mod run;
+pub mod streams;
+pub mod wake;
+
+use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
+use streams::Guarded;
+
+pub use run::run;
+
+/// A policy that may not decode.
+pub type PolicyObject = Guarded<PasswordResetPolicy>;
+/// An IdentityProvider that may not decode.
+pub type ProviderObject = Guarded<IdentityProvider>;
+/// A ClusterIdentityProvider that may not decode.
+pub type ClusterProviderObject = Guarded<ClusterIdentityProvider>;

@@ -1,0 +1,213 @@
+//! The policy kind: every reconcile is one bounded slice of a campaign, and one status patch where something new is said.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | [`dereference`] | what do the objects hold that the policy refers to |
+//! | [`runs`] | what is remembered between two slices |
+//! | [`slice`] | one slice of work on one target |
+//! | [`pass`] | one pass over one target |
+//! | [`native`] | one call for everybody, instead of one each |
+//! | [`ledger`] | a campaign's records, and where they are stored |
+//! | [`gate`] | may a write still be sent |
+
+pub mod dereference;
+pub mod gate;
+pub mod ledger;
+pub mod native;
+pub mod pass;
+pub mod runs;
+pub mod slice;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use tokio::time::Instant;
+
+use self::runs::{Run, TargetRun};
+use self::slice::Policy;
+use super::context::Context;
+use super::registry::ProviderId;
+use super::run::Error;
+use super::{PolicyObject, publish};
+use crate::api::policy_status::PasswordResetPolicyStatus;
+use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
+use crate::plan::schedule;
+use crate::status::{Difference, PolicyOutcome, report};
+use crate::telemetry::metrics::ReasonLabels;
+
+/// How long one slice works at most, so that a suspend, an edit or a delete takes effect at once.
+const SLICE: Duration = Duration::from_secs(8);
+
+/// Reconciles a policy: one slice.
+pub async fn reconcile(object: Arc<PolicyObject>, context: Arc<Context>) -> Result<Action, Error> {
+    let policy = match &object.0 {
+        Ok(policy) => policy,
+        Err(error) => {
+            tracing::error!(name = object.name_any(), namespace = object.namespace(), %error, "the policy cannot be decoded and is left alone; check it against the installed CRDs");
+            return Ok(Action::await_change());
+        }
+    };
+    if policy.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+    let mut run = current_run(policy, &context, &namespace, &name);
+    let worked = work(policy, &mut run, &context, &namespace, &name).await;
+    context.runs.put(&namespace, &name, run);
+    worked
+}
+
+async fn work(
+    policy: &PasswordResetPolicy,
+    run: &mut Run,
+    context: &Arc<Context>,
+    namespace: &str,
+    name: &str,
+) -> Result<Action, Error> {
+    let previous = previous_status(policy, run);
+    // A new generation is acknowledged before the work begins, which may take a slice or more.
+    let acknowledged = previous.as_ref().and_then(|s| s.observed_generation) == Some(run.generation);
+    let settled: Vec<bool> = run.targets.iter().map(|t| t.pass.is_none() && t.complete.is_some()).collect();
+    let targets = dereference::dereference(policy, context, &settled).await;
+    let token = policy.annotations().get(RECONCILE_ANNOTATION).cloned();
+    let uid = policy.uid().unwrap_or_default();
+    let known = previous.clone();
+    let records_expected = move |target: &str| spoke_of_records(known.as_ref(), target);
+    let described = Policy {
+        namespace,
+        name,
+        uid: &uid,
+        generation: run.generation,
+        token: run.token.as_deref(),
+        records_expected: &records_expected,
+        accept_ledger_loss: policy.annotations().get(ACCEPT_LEDGER_LOSS_ANNOTATION).is_some_and(|t| !t.is_empty()),
+    };
+    let deadline = if acknowledged { Instant::now() + SLICE } else { Instant::now() };
+    let slices = run.targets.iter_mut().zip(targets).enumerate().map(|(index, (target_run, target))| {
+        let id = ProviderId::of(&policy.spec.targets[index].provider_ref, namespace);
+        let gate = gate::gate(context.clone(), policy, id);
+        let described = &described;
+        async move { slice::advance(target_run, target, described, context, &gate, deadline).await }
+    });
+    let slices = futures::future::join_all(slices).await;
+    let next = slices.iter().map(|slice| slice.next).min().unwrap_or(schedule::STALLED_RETRY);
+    let outcome = PolicyOutcome {
+        generation: run.generation,
+        mode: policy.spec.mode,
+        ready_when: policy.spec.ready_when,
+        stop: None,
+        suspension: gate::policy_suspension(context, policy),
+        targets: slices.into_iter().map(|slice| slice.outcome).collect(),
+        handled_reconcile: token.filter(|token| run.token.as_ref() == Some(token)),
+    };
+    let next = say(policy, run, context, namespace, name, &outcome, previous.as_ref(), next).await?;
+    Ok(Action::requeue(next))
+}
+
+/// Reports, writes what is new at the pace it deserves, and returns when to go on.
+#[allow(clippy::too_many_arguments)] // one call site; a struct would only repeat the names
+async fn say(
+    policy: &PasswordResetPolicy,
+    run: &mut Run,
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    outcome: &PolicyOutcome,
+    previous: Option<&PasswordResetPolicyStatus>,
+    next: Duration,
+) -> Result<Duration, Error> {
+    let report = report(outcome, previous, Timestamp::now());
+    let pace = run.written_at.map_or(Duration::ZERO, |at| schedule::COUNTERS_EVERY.saturating_sub(at.elapsed()));
+    let due = match report.difference {
+        Difference::None => false,
+        Difference::Words => true,
+        Difference::Counters => pace.is_zero(),
+    };
+    let mut next = next.min(report.speaks_again.unwrap_or(Duration::MAX));
+    if due {
+        let api = publish::namespaced::<PasswordResetPolicy>(&context.client, namespace);
+        let version = publish::status(&api, name, &report.status).await?;
+        run.written_version = version.parse().ok();
+        run.written = Some(report.status);
+        run.written_at = Some(Instant::now());
+        for note in &report.events {
+            let labels = ReasonLabels { kind: "PasswordResetPolicy", reason: note.reason.as_str() };
+            context.metrics.ready_reasons.get_or_create(&labels).inc();
+        }
+        publish::events(&context.recorder, &context.metrics, policy, &report.events).await;
+    } else if report.difference == Difference::Counters {
+        next = next.min(pace);
+    }
+    Ok(next)
+}
+
+/// The run of this policy at this generation and token, begun anew where one of them changed.
+fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str, name: &str) -> Run {
+    let (uid, generation) = (policy.uid().unwrap_or_default(), policy.metadata.generation.unwrap_or_default());
+    let token = policy.annotations().get(RECONCILE_ANNOTATION).cloned();
+    let before = context.runs.take(namespace, name);
+    let mut run = match before {
+        Some(run) if run.uid == uid && run.generation == generation => run,
+        before => {
+            // What was written last is still true of the object, whatever the store shows.
+            let same = before.filter(|run| run.uid == uid);
+            let first = same.is_none();
+            let mut run = Run {
+                written_version: same.as_ref().and_then(|run| run.written_version),
+                written: same.and_then(|run| run.written),
+                uid,
+                generation,
+                token: token.clone(),
+                ..Run::default()
+            };
+            run.targets = policy.spec.targets.iter().map(|_| TargetRun::default()).collect();
+            if first {
+                rest_if_settled(policy, &mut run, context);
+            }
+            run
+        }
+    };
+    if run.token != token {
+        run.token = token;
+        run.targets.iter_mut().for_each(TargetRun::restart);
+    }
+    context.runs.retain(|namespace, name| context.policies.get(Some(namespace), name).is_some());
+    run
+}
+
+/// After a restart, a policy that had a complete pass at this generation is looked at after a random part of its
+/// period, so that a restart is no wave of calls.
+fn rest_if_settled(policy: &PasswordResetPolicy, run: &mut Run, context: &Context) {
+    let Some(status) = &policy.status else { return };
+    if status.observed_generation != Some(run.generation) || status.last_handled_reconcile != run.token {
+        return;
+    }
+    let namespace = policy.namespace().unwrap_or_default();
+    for (index, target) in policy.spec.targets.iter().enumerate() {
+        let settled = status.targets.iter().any(|t| t.name == target.name && t.completed_at.is_some());
+        let entry = context.registry.get(&ProviderId::of(&target.provider_ref, &namespace));
+        let Some(connection) = entry.as_ref().and_then(|e| e.connection.as_ref()).filter(|_| settled) else { continue };
+        let setting = entry.as_ref().and_then(|e| e.spec.observe_period_seconds);
+        let period = schedule::observe_period(setting, connection.provider.capabilities());
+        let at = schedule::first_look(period, &run.uid, context.started);
+        run.targets[index].next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
+    }
+}
+
+/// The status that the next report is compared with: what was written last, where the store still shows an older object.
+fn previous_status(policy: &PasswordResetPolicy, run: &Run) -> Option<PasswordResetPolicyStatus> {
+    let stored = policy.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
+    match (stored, run.written_version) {
+        (Some(stored), Some(written)) if stored < written => run.written.clone(),
+        _ => policy.status.clone(),
+    }
+}
+
+/// Whether status says that accounts of this target were required.
+fn spoke_of_records(status: Option<&PasswordResetPolicyStatus>, target: &str) -> bool {
+    let target = status.and_then(|s| s.targets.iter().find(|t| t.name == target));
+    target.and_then(|t| t.counts.as_ref()).is_some_and(|c| c.enforced + c.changed + c.cleared > 0)
+}

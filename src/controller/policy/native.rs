@@ -1,0 +1,148 @@
+//! One call for everybody (`strategy: TenantNative`), instead of one each.
+//!
+//! Its intent is recorded before it is sent, and it is never sent again once its intent is closed: whoever is due after
+//! that is required one by one, by an ordinary pass. What a recorded intent means is judged by `plan::tenant_native`.
+
+use tokio::time::Instant;
+
+use super::pass::{Halt, Pass, Progress, Work};
+use crate::plan::decide::{Verdict, decide};
+use crate::plan::guard;
+use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
+use crate::plan::listing::ListingCheck;
+use crate::plan::observed::{Account, Listing, Tenant};
+use crate::plan::step::Step;
+use crate::plan::tenant_native::{Circumstances, Inquiry, Outcome, is_known_changed, refused_because};
+use crate::provider::{ErrorKind, ProviderError};
+
+/// Pages of one listing at most.
+const MAX_PAGES: u32 = 10_000;
+
+/// Sends the one call where that is due and allowed, finds out whether it arrived, and goes on with an ordinary pass.
+pub async fn advance(
+    pass: &mut Pass,
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    deadline: Instant,
+) -> Result<Progress, Halt> {
+    let stage = work.ledger.ledger.everybody().map(|everybody| everybody.stage);
+    match stage {
+        Some(EverybodyStage::Arrived | EverybodyStage::Closed) => return pass.advance(work, deadline).await,
+        Some(EverybodyStage::Open) => inquire(work, false).await?,
+        None if pass.surveyed => return pass.advance(work, deadline).await,
+        None => {
+            if !survey(pass, work, tenant).await? {
+                pass.surveyed = true;
+                return pass.advance(work, deadline).await;
+            }
+            let answered = send(work).await?;
+            inquire(work, answered).await?;
+        }
+    }
+    Ok(Progress::More)
+}
+
+/// Looks at everybody before the call. Returns whether anybody is due. *Errors*: a stop that says who would be hit who
+/// must not.
+async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<bool, Halt> {
+    let (mut due, mut known_changed) = (false, 0);
+    let now = work.now();
+    let rows = everybody(work).await?;
+    for account in &rows {
+        let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
+        let facts = pass.facts(work, key, true);
+        due |= decide(account, &facts, &pass.rules, now).verdict == Verdict::Require;
+        known_changed +=
+            u64::from(is_known_changed(account, facts.entry.as_ref(), facts.evidence.as_ref(), pass.rules.cutoff));
+    }
+    let desired = &work.ready.desired;
+    let refused = refused_because(&Circumstances {
+        target: desired.index,
+        whole_tenant: desired.selection.tenant,
+        excludes: !desired.excluded.is_empty(),
+        protected: work.ready.protected.as_ref().map_or(0, Vec::len),
+        own_account_has_password: tenant.own_account_has_password,
+        states: desired.account_states,
+        known_changed,
+    });
+    guard::tenant_native_refused(&refused).map_or(Ok(due), |stop| Err(Halt::Stop(stop)))
+}
+
+/// Records the intent and sends the call. Returns whether it had a good answer.
+async fn send(work: &mut Work<'_>) -> Result<bool, Halt> {
+    record(work, Some(EverybodyStage::Open)).await?;
+    match work.provider().apply(&Step::RequireEverybody, &work.gate).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.effect_unknown => Ok(false),
+        Err(error) => {
+            // It was not sent, or refused: nothing has happened to anybody.
+            record(work, None).await?;
+            Err(if error.kind == ErrorKind::Stopped { Halt::Stopped } else { Halt::Tenant(error) })
+        }
+    }
+}
+
+/// Finds out by one listing what the recorded intent means, and records that.
+async fn inquire(work: &mut Work<'_>, answered: bool) -> Result<(), Halt> {
+    let Some(intent) = work.ledger.ledger.everybody() else { return Ok(()) };
+    let mut inquiry = Inquiry::new(intent, answered);
+    for account in &everybody(work).await? {
+        let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
+        inquiry.row(account, work.ledger.ledger.entry(&key).as_ref());
+    }
+    let stage = match inquiry.outcome() {
+        Outcome::Arrived => Some(EverybodyStage::Arrived),
+        Outcome::SendAgain => None,
+        Outcome::OneByOne => Some(EverybodyStage::Closed),
+    };
+    record(work, stage).await
+}
+
+async fn record(work: &mut Work<'_>, stage: Option<EverybodyStage>) -> Result<(), Halt> {
+    let at = match (stage, work.ledger.ledger.everybody()) {
+        // The time of the intent is what sign-ins are compared with later.
+        (Some(EverybodyStage::Arrived | EverybodyStage::Closed), Some(everybody)) => everybody.at,
+        _ => seconds(work.now()),
+    };
+    work.ledger.ledger.set_everybody(stage.map(|stage| Everybody { at, stage }));
+    Ok(work.ledger.save().await?)
+}
+
+/// One complete listing of the tenant.
+async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
+    let mut check = ListingCheck::new(&Listing::Tenant, MAX_PAGES);
+    let mut cursor = None;
+    let mut accounts: Vec<Account> = Vec::new();
+    loop {
+        let page = work.provider().list(&Listing::Tenant, cursor.as_ref()).await.map_err(Halt::Tenant)?;
+        let mut checked = check.page(&page).map(|_| ());
+        if page.next.is_none() {
+            checked = checked.and_then(|()| check.end());
+        }
+        if let Err(fault) = checked {
+            return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));
+        }
+        accounts.extend(page.accounts);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(accounts);
+        }
+        if work.may_write && !(work.gate)() {
+            return Err(Halt::Stopped);
+        }
+    }
+}
+
+/// The evidence that a call which arrived gives about every account, added to what is known otherwise.
+pub fn with_everybody(
+    evidence: Option<crate::plan::evidence::Evidence>,
+    everybody: Option<Everybody>,
+) -> Option<crate::plan::evidence::Evidence> {
+    let Some(arrived) = crate::plan::tenant_native::arrived(everybody) else { return evidence };
+    let mut known = evidence.unwrap_or_default();
+    let later = |(at, _): &(u32, _)| arrived.newest.is_some_and(|(arrived, _)| arrived > *at);
+    if known.newest.as_ref().is_none_or(later) {
+        known.newest = arrived.newest;
+    }
+    Some(known)
+}

@@ -1,0 +1,376 @@
+//! Require a change of those that are due: record the intent, send, confirm, and wait for what does not show yet.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::rows::Row;
+use super::{Halt, Pass, Work, age};
+use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
+use crate::plan::ledger::{AccountKey, Entry, Refusal};
+use crate::plan::observed::{Account, AccountId, Mark, UserKey};
+use crate::plan::step::Step;
+use crate::controller::registry::SharedTenant;
+use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+
+/// A row that decides a write is at most this old, else it is read again.
+pub(super) const FRESH: Duration = Duration::from_secs(30);
+/// Left of [`FRESH`] for the last of a batch when sending begins.
+const MARGIN: Duration = Duration::from_secs(5);
+/// How soon an account is read whose write had an unclear answer.
+const UNCLEAR_READ: Duration = Duration::from_secs(1);
+/// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
+const TENANT_REFUSAL: usize = 5;
+
+/// An account that is due.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its key in the ledger.
+    pub key: AccountKey,
+    /// The row that says so.
+    pub row: Row,
+    /// What was remembered before the intent was recorded: a row that is read again is decided by that.
+    pub before: Option<Entry>,
+}
+
+/// An account whose write does not show yet, or whose answer was unclear.
+#[derive(Debug)]
+pub struct Waiting {
+    /// When to read it.
+    pub at: Instant,
+    due: Due,
+}
+
+impl Waiting {
+    /// To be read at `until`, a time of the provider's clock, which shows `now`.
+    pub fn until(until: Timestamp, now: Timestamp, key: AccountKey, row: Row) -> Self {
+        let rest = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        Self { at: Instant::now() + rest, due: Due { key, row, before: None } }
+    }
+
+    fn after(rest: Duration, due: Due) -> Self {
+        Self { at: Instant::now() + rest, due }
+    }
+}
+
+/// The open batch: recorded, and not all sent.
+#[derive(Debug)]
+pub struct Batch(VecDeque<Due>);
+
+impl Batch {
+    /// Who was not sent.
+    pub fn unsent(&self) -> impl Iterator<Item = &Due> {
+        self.0.iter()
+    }
+
+    /// The same, to be gathered again.
+    pub fn into_unsent(self) -> VecDeque<Due> {
+        self.0
+    }
+}
+
+/// What became of one write.
+enum Sent {
+    /// The account as it is now. `written`: a write was accepted just before.
+    Seen { account: Account, written: bool },
+    /// Accepted, but no answer shows the account.
+    Unseen,
+    /// It turned out not to be due.
+    NotDue(Account),
+    /// Refused for good.
+    Refused(Refusal),
+    /// There is no such account any more.
+    Gone,
+    /// Nobody knows whether it arrived.
+    Unclear,
+    /// Nothing was sent, because of the tenant or because writing stopped.
+    Unsent(ProviderError),
+}
+
+impl Pass {
+    /// Whether the gathered batch has to be sent now: it is full, or its oldest row would be too old at the end.
+    pub(super) fn must_send(&self, work: &Work<'_>) -> bool {
+        let Some(oldest) = self.due.iter().map(|due| age(&due.row)).max() else { return false };
+        if self.due.len() >= work.capabilities().batch {
+            return true;
+        }
+        let rate = work.ready.connection.tenant.limiter.limits().requests_per_second.max(0.01);
+        let calls = self.due.len() as f64 * f64::from(work.capabilities().calls_per_write);
+        oldest + Duration::from_secs_f64((calls / rate).min(3600.0)) + MARGIN >= FRESH
+    }
+
+    /// Records the intent to write to the gathered accounts: the checkpoint and the fence.
+    pub(super) async fn open_batch(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let size = self.due.len().min(work.capabilities().batch);
+        let mut batch: VecDeque<Due> = self.due.drain(..size).collect();
+        for due in &mut batch {
+            due.before = work.ledger.ledger.entry(&due.key);
+        }
+        let keys: Vec<AccountKey> = batch.iter().map(|due| due.key).collect();
+        work.ledger.ledger.open_batch(&keys, work.now());
+        if let Err(error) = work.ledger.save_for_batch().await {
+            work.ledger.ledger.close_unsent(&keys);
+            self.due.extend(batch);
+            return Err(error.into());
+        }
+        self.batch = Some(Batch(batch));
+        Ok(())
+    }
+
+    /// Sends the next part of the open batch.
+    pub(super) async fn send(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let Some(batch) = &mut self.batch else { return Ok(()) };
+        let part: Vec<Due> = batch.0.drain(..work.at_once().min(batch.0.len())).collect();
+        if batch.0.is_empty() {
+            self.batch = None;
+        }
+        let sending: Vec<(Due, Facts)> = part
+            .into_iter()
+            .map(|due| {
+                let facts = Facts { entry: due.before, ..self.facts(work, due.key, true) };
+                (due, facts)
+            })
+            .collect();
+        let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
+        let (gate, now) = (&work.gate, work.now());
+        let ended: Vec<(Due, Sent)> = futures::stream::iter(sending)
+            .map(|(due, facts)| async move {
+                let sent = require(provider, tenant, &due.row, &facts, rules, gate, now).await;
+                (due, sent)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        let mut halt = None;
+        for (due, sent) in ended {
+            if let Some(error) = self.ended(work, due, sent) {
+                halt.get_or_insert(error);
+            }
+        }
+        if self.suspects.len() >= TENANT_REFUSAL && !self.accepted {
+            let message = "the tenant refuses every write: grant the credential the right to require password changes";
+            return Err(Halt::Tenant(ProviderError::new(ErrorKind::PermissionDenied, "require a change", message)));
+        }
+        match halt {
+            None => Ok(()),
+            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
+            Some(error) => Err(Halt::Tenant(error)),
+        }
+    }
+
+    /// Takes in what became of one write. Returns the error that stops the rest.
+    fn ended(&mut self, work: &mut Work<'_>, mut due: Due, sent: Sent) -> Option<ProviderError> {
+        if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
+            due.row.account.mark = account.mark;
+        }
+        let intent = work.ledger.ledger.entry(&due.key);
+        let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
+        match (sent, intent) {
+            (Sent::Seen { account, written: true }, Some(intent)) => {
+                self.accept(work);
+                self.became(work, due, after_write(&intent, &account, &self.rules));
+            }
+            (Sent::Unseen, Some(intent)) => {
+                self.accept(work);
+                self.became(work, due, after_write(&intent, &unseen, &self.rules));
+            }
+            (Sent::Seen { account, .. } | Sent::NotDue(account), _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
+                self.became(work, due, decision);
+            }
+            (Sent::Refused(refusal), Some(intent)) => {
+                if refusal == Refusal::Forbidden && !self.accepted {
+                    self.suspects.push(due);
+                } else {
+                    let tag = self.rules.refusal_tag;
+                    self.became(work, due, after_refusal(&intent, refusal, tag, work.now()));
+                }
+            }
+            (Sent::Gone, _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
+            }
+            (Sent::Unclear, _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
+            (Sent::Unsent(error), _) => {
+                self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
+                return Some(error);
+            }
+            // Without an intent nothing was sent: the ledger has been replaced under us, and the next pass looks again.
+            (_, None) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
+        }
+        None
+    }
+
+    /// A write was accepted: refusals so far were about their accounts, not about the tenant.
+    fn accept(&mut self, work: &mut Work<'_>) {
+        if !self.accepted {
+            self.accepted = true;
+            self.accept_refusals(work);
+        }
+    }
+
+    /// Believes the refusals that were held back.
+    pub(super) fn accept_refusals(&mut self, work: &mut Work<'_>) {
+        for due in std::mem::take(&mut self.suspects) {
+            if let Some(intent) = work.ledger.ledger.entry(&due.key) {
+                let decision = after_refusal(&intent, Refusal::Forbidden, self.rules.refusal_tag, work.now());
+                self.became(work, due, decision);
+            }
+        }
+    }
+
+    /// Records and counts what an account that was counted as pending has become.
+    fn became(&mut self, work: &mut Work<'_>, due: Due, decision: Decision) {
+        if let Some(entry) = decision.record {
+            work.ledger.ledger.record(due.key, entry);
+        }
+        match decision.verdict {
+            Verdict::Wait(_) | Verdict::Require => self.follow(work, due.key, due.row, decision.verdict),
+            Verdict::NeedsRead => self.waiting.push(Waiting::after(Duration::ZERO, due)),
+            verdict => {
+                self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
+                self.queue_sessions(work, due.key, &due.row, verdict);
+            }
+        }
+    }
+
+    /// Reads accounts that were waited for and decides them again.
+    pub(super) async fn settle(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let now = Instant::now();
+        let (mut ready, mut later) = (Vec::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.at <= now && ready.len() < work.at_once() { ready.push(waiting.due) } else { later.push(waiting) }
+        }
+        self.waiting = later;
+        let provider = work.provider();
+        let read: Vec<(Due, Result<Account, ProviderError>)> = futures::stream::iter(ready)
+            .map(|due| async move {
+                let read = provider.read(&due.row.account.id).await;
+                (due, read)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        let mut halt = None;
+        for (mut due, read) in read {
+            match read {
+                Ok(account) => {
+                    let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
+                    due.row = Row { account, received: Instant::now(), ..due.row };
+                    self.became(work, due, decision);
+                }
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
+                }
+                Err(error) if super::concerns_tenant(&error) => {
+                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
+                    halt = Some(error);
+                }
+                Err(_) => {
+                    let verdict = Verdict::Unknown("the account cannot be read after a write");
+                    self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
+                }
+            }
+        }
+        halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
+    }
+
+    /// Ends the sessions of accounts whose mark is confirmed.
+    pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
+        let (provider, gate) = (work.provider(), &work.gate);
+        let ended: Vec<(AccountId, Result<_, ProviderError>)> = futures::stream::iter(part)
+            .map(|id| async move {
+                let ended = provider.apply(&Step::RevokeSessions(id.clone()), gate).await;
+                (id, ended)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        for (id, ended) in ended {
+            match ended {
+                Ok(_) => {
+                    let key = work.account_key(&id);
+                    if let Some(entry) = work.ledger.ledger.entry(&key) {
+                        work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
+                    }
+                }
+                Err(error) if error.kind == ErrorKind::Stopped => {
+                    self.sessions.push_front(id);
+                    return Err(Halt::Stopped);
+                }
+                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                    // The plan or the rights do not cover sessions: requiring goes on without.
+                    tracing::warn!(%error, "sessions are not ended any more in this pass");
+                    self.sessions_refused = true;
+                    self.sessions.clear();
+                    return Ok(());
+                }
+                // This account's sessions are tried again by the next pass, since its bit is not set.
+                Err(error) => tracing::debug!(%error, "sessions of one account were not ended"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Requires a change of one account by a row that says that it is due.
+async fn require(
+    provider: &dyn Provider,
+    tenant: &SharedTenant,
+    row: &Row,
+    facts: &Facts,
+    rules: &Rules,
+    gate: &Gate,
+    now: Timestamp,
+) -> Sent {
+    let id = &row.account.id;
+    // What protects was asked when the row was decided; a write asks again, since it is what cannot be taken back.
+    if facts.protected || facts.own || facts.excluded {
+        return Sent::NotDue(row.account.clone());
+    }
+    let fresh = row.received.elapsed() < FRESH;
+    if !(fresh && tenant.claim(id, row.received)) {
+        match provider.read(id).await {
+            Ok(account) => {
+                if decide(&account, facts, rules, now).verdict != Verdict::Require {
+                    return Sent::NotDue(account);
+                }
+                if !tenant.claim(id, Instant::now()) {
+                    return Sent::NotDue(account);
+                }
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
+            Err(error) => return Sent::Unsent(error),
+        }
+    }
+    match provider.apply(&Step::RequireChange(id.clone()), gate).await {
+        Ok(applied) => match applied.seen {
+            Some(account) if account.mark == Mark::Marked => Sent::Seen { account, written: applied.written },
+            _ => match provider.read_back(id).await {
+                Ok(account) => Sent::Seen { account, written: applied.written },
+                Err(_) => Sent::Unseen,
+            },
+        },
+        Err(error) if error.effect_unknown => Sent::Unclear,
+        Err(error) => match error.kind {
+            ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
+            ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),
+            ErrorKind::NotFound => missing(provider, id).await,
+            _ => Sent::Unsent(error),
+        },
+    }
+}
+
+/// A 404 alone may mean "forbidden": only a search that works and finds nobody says that an account is gone.
+async fn missing(provider: &dyn Provider, id: &AccountId) -> Sent {
+    match provider.find(&UserKey::Id(id.0.clone())).await {
+        Ok(found) if found.is_empty() => Sent::Gone,
+        Ok(_) => Sent::Refused(Refusal::Forbidden),
+        Err(error) => Sent::Unsent(error),
+    }
+}

@@ -1,0 +1,144 @@
+//! How many accounts of a pass are what: those named by key once, those listed anew in each round.
+
+use std::collections::HashSet;
+
+use crate::api::FailureCategory;
+use crate::api::password_reset_policy::MissingUsers;
+use crate::plan::decide::{SkipReason, Verdict};
+use crate::plan::desired::Place;
+use crate::plan::ledger::AccountKey;
+use crate::plan::tally::Tally;
+
+/// Where an account was found, which decides whether the next round counts it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By a key.
+    Key,
+    /// In a listing.
+    Listing,
+}
+
+/// The counts of a pass.
+pub struct Counts {
+    missing: MissingUsers,
+    by_key: Tally,
+    listed: Tally,
+    keyed: HashSet<AccountKey>,
+    seen: HashSet<AccountKey>,
+    seen_before: HashSet<AccountKey>,
+    /// What the round before found, shown until the running one has found as much.
+    shown: Option<Tally>,
+    new_in_round: bool,
+}
+
+impl Counts {
+    /// Nobody yet, but for entries that can name nobody.
+    pub fn new(missing: MissingUsers, malformed: &[Place]) -> Self {
+        let mut counts = Self {
+            missing,
+            by_key: Tally::default(),
+            listed: Tally::default(),
+            keyed: HashSet::new(),
+            seen: HashSet::new(),
+            seen_before: HashSet::new(),
+            shown: None,
+            new_in_round: false,
+        };
+        for place in malformed {
+            counts.missing(place);
+        }
+        counts
+    }
+
+    /// Whether the account has not been counted in this round; it is from now on.
+    pub fn is_new(&mut self, key: AccountKey, origin: Origin) -> bool {
+        if self.keyed.contains(&key) {
+            return false;
+        }
+        match origin {
+            Origin::Key => self.keyed.insert(key),
+            Origin::Listing => {
+                let new = self.seen.insert(key);
+                self.new_in_round |= new && !self.seen_before.contains(&key);
+                new
+            }
+        }
+    }
+
+    /// Takes back that an account was seen, where it could not be read and comes again.
+    pub fn forget(&mut self, key: AccountKey, origin: Origin) {
+        match origin {
+            Origin::Key => self.keyed.remove(&key),
+            Origin::Listing => self.seen.remove(&key),
+        };
+    }
+
+    /// Counts an account. `subject` is its id.
+    pub fn add(&mut self, origin: Origin, subject: &str, verdict: Verdict) {
+        let tally = match origin {
+            Origin::Key => &mut self.by_key,
+            Origin::Listing => &mut self.listed,
+        };
+        match verdict {
+            Verdict::Failed(category) => tally.add_failure(subject, category),
+            other => tally.add(other),
+        }
+    }
+
+    /// Turns an account that was counted as pending into what became of it.
+    pub fn settle(&mut self, origin: Origin, subject: &str, verdict: Verdict) {
+        match origin {
+            Origin::Key => self.by_key.remove(Verdict::Require),
+            Origin::Listing => self.listed.remove(Verdict::Require),
+        }
+        self.add(origin, subject, verdict);
+    }
+
+    /// Counts a listed user who does not exist.
+    pub fn missing(&mut self, place: &Place) {
+        match self.missing {
+            MissingUsers::Fail => self.by_key.add_failure(place.to_string(), FailureCategory::NotFound),
+            MissingUsers::Skip => self.by_key.add(Verdict::Skip(SkipReason::Missing)),
+        }
+    }
+
+    /// Counts an entry that names two accounts.
+    pub fn ambiguous(&mut self, place: &Place) {
+        self.by_key.add_failure(place.to_string(), FailureCategory::Ambiguous);
+    }
+
+    /// Counts an entry that the provider does not let us look for.
+    pub fn refused(&mut self, place: &Place) {
+        self.by_key.add_failure(place.to_string(), FailureCategory::Forbidden);
+    }
+
+    /// Counts an entry whose account is known to have changed, without a call.
+    pub fn known(&mut self, key: AccountKey, verdict: Verdict) {
+        if self.is_new(key, Origin::Key) {
+            self.by_key.add(verdict);
+        }
+    }
+
+    /// Begins another round of the listings.
+    pub fn next_round(&mut self) {
+        self.shown = Some(std::mem::take(&mut self.listed));
+        self.seen_before = std::mem::take(&mut self.seen);
+        self.new_in_round = false;
+    }
+
+    /// Whether the running round has shown nobody that the round before did not.
+    pub fn nobody_new(&self) -> bool {
+        !self.new_in_round
+    }
+
+    /// What there is to report.
+    pub fn tally(&self) -> Tally {
+        let listed = match &self.shown {
+            Some(before) if self.listed.targeted() < before.targeted() => before,
+            _ => &self.listed,
+        };
+        let mut tally = self.by_key.clone();
+        tally.merge(listed);
+        tally
+    }
+}

@@ -1,0 +1,287 @@
+//! One pass over one target: who is meant, how does each stand, who has to be required, and did it take effect?
+//!
+//! A pass is a list of things to do ([`task::Task`]), rows that were read and not judged yet, a batch that is being
+//! gathered or sent, and accounts that are waited for. [`Pass::advance`] works through them until a deadline and goes on
+//! there the next time. It carries out; every judgement is a function of `plan`.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | [`task`] | who is meant: protected, excluded, keys, groups, listings |
+//! | [`rows`] | how does each row stand |
+//! | [`batch`] | require a change of those that are due, and confirm it |
+//! | [`counts`] | how many are what |
+
+pub mod batch;
+pub mod counts;
+pub mod rows;
+pub mod task;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use self::batch::{Batch, Due, Waiting};
+use self::counts::Counts;
+use self::rows::Row;
+use self::task::{Search, Task};
+use super::dereference::Ready;
+use super::ledger::CampaignLedger;
+use super::native::with_everybody;
+use crate::controller::ledger_store::WriteError;
+use crate::plan::capabilities::{Capabilities, Paging};
+use crate::plan::decide::{Facts, Rules, Verdict};
+use crate::plan::failure::Stop;
+use crate::plan::ledger::{AccountKey, EntryKey};
+use crate::plan::observed::AccountId;
+use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+
+/// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
+const CONFIRMATIONS: u32 = 3;
+
+/// What a pass works with during one slice.
+pub struct Work<'a> {
+    /// The target.
+    pub ready: &'a Ready,
+    /// Its campaign's records.
+    pub ledger: &'a mut CampaignLedger,
+    /// Asked before each write.
+    pub gate: Gate,
+    /// Whether anything may be written.
+    pub may_write: bool,
+}
+
+impl Work<'_> {
+    pub(in crate::controller::policy) fn provider(&self) -> &dyn Provider {
+        self.ready.connection.provider.as_ref()
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        self.provider().capabilities()
+    }
+
+    fn account_key(&self, id: &AccountId) -> AccountKey {
+        AccountKey::new(&self.ready.connection.tenant.id, id)
+    }
+
+    fn entry_key(&self, key: &crate::plan::observed::UserKey) -> EntryKey {
+        EntryKey::new(&self.ready.connection.tenant.id, key)
+    }
+
+    /// The provider's clock, else ours.
+    pub(in crate::controller::policy) fn now(&self) -> Timestamp {
+        let ours = Timestamp::now();
+        self.provider().clock().map_or(ours, |reading| reading.at(ours))
+    }
+
+    /// How many calls fit into about two seconds: what is begun together, so that a slice can end in between.
+    fn at_once(&self) -> usize {
+        let limits = self.ready.connection.tenant.limiter.limits();
+        ((limits.requests_per_second * 2.0) as usize).clamp(1, 200)
+    }
+
+    /// Calls that may be on the way at the same time.
+    fn concurrency(&self) -> usize {
+        self.ready.connection.tenant.limiter.limits().max_concurrent_requests.max(1) as usize
+    }
+}
+
+/// How far a slice came.
+pub enum Progress {
+    /// The deadline came first.
+    More,
+    /// Nothing can be done before then.
+    Wait(Instant),
+    /// Everybody was looked at.
+    Complete,
+    /// The listing kept changing; the next pass begins anew.
+    Moved,
+}
+
+/// Why a slice ended early.
+pub enum Halt {
+    /// Writing was stopped: suspended, edited or deleted.
+    Stopped,
+    /// The tenant as a whole does not work.
+    Tenant(ProviderError),
+    /// Somebody else wrote the ledger.
+    Fenced,
+    /// The API server did not take the ledger.
+    Ledger(kube::Error),
+    /// A human has to act.
+    Stop(Stop),
+}
+
+impl From<WriteError> for Halt {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Fenced => Halt::Fenced,
+            WriteError::Api(error) => Halt::Ledger(error),
+        }
+    }
+}
+
+/// A pass over one target.
+pub struct Pass {
+    /// What holds for all accounts.
+    pub rules: Rules,
+    /// Whether everybody was looked at before the one call for everybody, and nobody was due.
+    pub surveyed: bool,
+    own: Option<AccountKey>,
+    protected: HashSet<AccountKey>,
+    excluded: HashSet<AccountKey>,
+    tasks: VecDeque<Task>,
+    /// The listings of a round, to be read again where that is needed.
+    listings: Vec<Task>,
+    search: Search,
+    rows: VecDeque<Row>,
+    due: Vec<Due>,
+    batch: Option<Batch>,
+    waiting: Vec<Waiting>,
+    sessions: VecDeque<AccountId>,
+    sessions_refused: bool,
+    counts: Counts,
+    /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
+    read_verdicts: HashMap<AccountKey, Verdict>,
+    suspects: Vec<Due>,
+    accepted: bool,
+    round: u32,
+    due_in_round: bool,
+}
+
+impl Pass {
+    /// A pass over what `ready` wants, by these rules.
+    pub fn new(ready: &Ready, rules: Rules) -> Self {
+        let own = ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.own_account.as_ref());
+        let tenant = &ready.connection.tenant.id;
+        Self {
+            rules,
+            surveyed: false,
+            own: own.map(|id| AccountKey::new(tenant, id)),
+            protected: HashSet::new(),
+            excluded: HashSet::new(),
+            tasks: task::tasks(ready),
+            listings: Vec::new(),
+            search: Search::default(),
+            rows: VecDeque::new(),
+            due: Vec::new(),
+            batch: None,
+            waiting: Vec::new(),
+            sessions: VecDeque::new(),
+            sessions_refused: false,
+            counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
+            read_verdicts: HashMap::new(),
+            suspects: Vec::new(),
+            accepted: false,
+            round: 0,
+            due_in_round: false,
+        }
+    }
+
+    /// What was found so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Works until `deadline`.
+    pub async fn advance(&mut self, work: &mut Work<'_>, deadline: Instant) -> Result<Progress, Halt> {
+        loop {
+            if Instant::now() >= deadline {
+                return Ok(Progress::More);
+            }
+            if work.may_write && !(work.gate)() {
+                return Err(Halt::Stopped);
+            }
+            let now = Instant::now();
+            if self.batch.is_some() {
+                self.send(work).await?;
+            } else if self.waiting.iter().any(|w| w.at <= now) {
+                self.settle(work).await?;
+            } else if self.must_send(work) {
+                self.open_batch(work).await?;
+            } else if !self.sessions.is_empty() && work.may_write {
+                self.end_sessions(work).await?;
+            } else if !self.rows.is_empty() && !self.search.holds_rows() {
+                self.judge(work).await?;
+            } else if !self.tasks.is_empty() {
+                self.carry_out(work).await?;
+            } else if !self.due.is_empty() {
+                self.open_batch(work).await?;
+            } else if let Some(next) = self.waiting.iter().map(|w| w.at).min() {
+                if next > deadline {
+                    return Ok(Progress::Wait(next));
+                }
+                tokio::time::sleep_until(next).await;
+            } else if !self.suspects.is_empty() {
+                self.accept_refusals(work);
+            } else if self.next_round(work) {
+                continue;
+            } else {
+                work.ledger.save().await?;
+                return Ok(if self.is_confirmed(work) { Progress::Complete } else { Progress::Moved });
+            }
+        }
+    }
+
+    /// Takes intents back that were not sent and keeps the rest: whoever stops here may not come back for long.
+    pub async fn close(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        if let Some(batch) = self.batch.take() {
+            let unsent: Vec<AccountKey> = batch.unsent().map(|due| due.key).collect();
+            work.ledger.ledger.close_unsent(&unsent);
+            self.due.extend(batch.into_unsent());
+        }
+        let suspects: Vec<AccountKey> = self.suspects.iter().map(|due| due.key).collect();
+        work.ledger.ledger.close_unsent(&suspects);
+        self.due.append(&mut self.suspects);
+        Ok(work.ledger.save().await?)
+    }
+
+    /// Begins another round of the listings where they are paged by offset, so that rows which moved while they were
+    /// read are found. Returns whether there is one.
+    fn next_round(&mut self, work: &Work<'_>) -> bool {
+        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
+        if !moves || self.round > CONFIRMATIONS || (self.round > 0 && self.is_confirmed(work)) {
+            return false;
+        }
+        self.round += 1;
+        self.due_in_round = false;
+        self.counts.next_round();
+        self.tasks.extend(self.listings.iter().map(Task::again));
+        true
+    }
+
+    /// Whether the last round of the listings found nothing that the one before should have shown.
+    fn is_confirmed(&self, work: &Work<'_>) -> bool {
+        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
+        !moves || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
+    }
+
+    /// What is known of an account besides its row.
+    pub(in crate::controller::policy) fn facts(&self, work: &Work<'_>, key: AccountKey, complete: bool) -> Facts {
+        Facts {
+            entry: work.ledger.ledger.entry(&key),
+            evidence: with_everybody(
+                work.ledger.evidence.as_ref().and_then(|evidence| evidence.get(&key)),
+                work.ledger.ledger.everybody(),
+            ),
+            protected: self.protected.contains(&key),
+            own: self.own == Some(key),
+            excluded: self.excluded.contains(&key),
+            complete,
+        }
+    }
+}
+
+/// Whether a failed read concerns the whole tenant, so that the pass has to halt, rather than this one account.
+fn concerns_tenant(error: &ProviderError) -> bool {
+    !matches!(
+        error.kind,
+        ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::ResponseInvalid | ErrorKind::PermissionDenied
+    )
+}
+
+/// How old a row is by our own monotonic clock.
+fn age(row: &Row) -> Duration {
+    row.received.elapsed()
+}

@@ -1,0 +1,155 @@
+//! How does each row stand? Rows are completed by as few reads as possible and decided by `plan::decide`.
+
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::batch::{Due, Waiting};
+use super::counts::Origin;
+use super::{Halt, Pass, Work, concerns_tenant};
+use crate::api::FailureCategory;
+use crate::plan::capabilities::Paging;
+use crate::plan::decide::{Decision, SkipReason, Verdict, decide, sessions_due};
+use crate::plan::ledger::AccountKey;
+use crate::plan::observed::{Account, UserKey};
+use crate::provider::{ErrorKind, Provider, ProviderError};
+
+/// A row that waits to be judged.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What the answer shows.
+    pub account: Account,
+    /// When it came, by our monotonic clock.
+    pub received: Instant,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+/// What a read of one account came to.
+enum Read {
+    Account(Account),
+    Gone,
+    Refused,
+    Unreadable,
+    Failed(ProviderError),
+}
+
+impl Pass {
+    /// Judges the next rows.
+    pub(super) async fn judge(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let mut reads = Vec::new();
+        let at_once = work.at_once();
+        while reads.len() < at_once {
+            let Some(row) = self.rows.pop_front() else { break };
+            let key = work.account_key(&row.account.id);
+            if !self.counts.is_new(key, row.origin) {
+                continue;
+            }
+            let decision = decide(&row.account, &self.facts(work, key, false), &self.rules, work.now());
+            match (decision.verdict, self.read_verdicts.get(&key)) {
+                (Verdict::NeedsRead, Some(verdict)) => self.counts.add(row.origin, &row.account.id.0, *verdict),
+                (Verdict::NeedsRead, None) => reads.push((key, row)),
+                _ => self.take(work, key, row, decision),
+            }
+        }
+        let provider = work.provider();
+        let answers: Vec<(AccountKey, Row, Read)> = futures::stream::iter(reads)
+            .map(|(key, row)| async move {
+                let read = complete(provider, &row).await;
+                (key, row, read)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        let mut halt = None;
+        for (key, row, read) in answers {
+            match read {
+                Read::Account(account) => {
+                    let decision = decide(&account, &self.facts(work, key, true), &self.rules, work.now());
+                    self.remember_read(work, key, &decision);
+                    // The mark and the change time were read now; only what the row itself gave is as old as the row.
+                    self.take(work, key, Row { account, ..row }, decision);
+                }
+                Read::Gone => self.finish(work, key, &row, Verdict::Skip(SkipReason::Gone)),
+                Read::Refused => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
+                Read::Unreadable => self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read")),
+                Read::Failed(error) => {
+                    self.counts.forget(key, row.origin);
+                    self.rows.push_front(row);
+                    halt = Some(error);
+                }
+            }
+        }
+        halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
+    }
+
+    /// Records a decision, counts it, and passes on what follows from it.
+    pub(super) fn take(&mut self, work: &mut Work<'_>, key: AccountKey, row: Row, decision: Decision) {
+        if let Some(entry) = decision.record {
+            work.ledger.ledger.record(key, entry);
+        }
+        if decision.verdict != Verdict::NotTargeted {
+            self.counts.add(row.origin, &row.account.id.0, decision.verdict);
+        }
+        self.follow(work, key, row, decision.verdict);
+    }
+
+    /// What follows from a verdict on an account that has been counted.
+    pub(super) fn follow(&mut self, work: &mut Work<'_>, key: AccountKey, row: Row, verdict: Verdict) {
+        match verdict {
+            Verdict::Require => {
+                self.due_in_round = true;
+                if work.may_write {
+                    self.due.push(Due { key, row, before: None });
+                }
+            }
+            Verdict::Wait(until) => self.waiting.push(Waiting::until(until, work.now(), key, row)),
+            Verdict::Enforced => self.queue_sessions(work, key, &row, verdict),
+            _ => {}
+        }
+    }
+
+    /// Queues the end of an account's sessions, where the policy wants it and it is due.
+    pub(super) fn queue_sessions(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
+        use crate::api::password_reset_policy::Sessions;
+        let wanted = work.ready.desired.sessions == Sessions::Revoke && !self.sessions_refused && work.may_write;
+        if wanted && sessions_due(&row.account, verdict, work.ledger.ledger.entry(&key).as_ref()) {
+            self.sessions.push_back(row.account.id.clone());
+        }
+    }
+
+    fn finish(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
+        self.remember_read(work, key, &Decision { verdict, record: None });
+        self.counts.add(row.origin, &row.account.id.0, verdict);
+    }
+
+    /// Keeps what a read showed for the confirming listing, where neither the listing nor the ledger would tell it again.
+    fn remember_read(&mut self, work: &Work<'_>, key: AccountKey, decision: &Decision) {
+        let told_again = decision.record.is_some() || matches!(decision.verdict, Verdict::Require | Verdict::Wait(_));
+        if work.capabilities().paging == Paging::Offset && !told_again {
+            self.read_verdicts.insert(key, decision.verdict);
+        }
+    }
+}
+
+/// Fills in what a row lacks: by the cheap way while it is fresh, else by reading the account anew.
+async fn complete(provider: &dyn Provider, row: &Row) -> Read {
+    let fresh = row.received.elapsed().as_secs() < super::batch::FRESH.as_secs();
+    let read = if fresh { provider.complete(row.account.clone()).await } else { provider.read(&row.account.id).await };
+    match read {
+        Ok(account) => Read::Account(account),
+        Err(error) if error.kind == ErrorKind::NotFound => gone(provider, row).await,
+        Err(error) if concerns_tenant(&error) => Read::Failed(error),
+        Err(error) if error.kind == ErrorKind::ResponseInvalid => Read::Unreadable,
+        Err(_) => Read::Refused,
+    }
+}
+
+/// A 404 alone may mean "forbidden": only a search that works and finds nobody says that an account is gone.
+async fn gone(provider: &dyn Provider, row: &Row) -> Read {
+    match provider.find(&UserKey::Id(row.account.id.0.clone())).await {
+        Ok(found) if found.is_empty() => Read::Gone,
+        Ok(_) => Read::Refused,
+        Err(error) if concerns_tenant(&error) => Read::Failed(error),
+        Err(_) => Read::Refused,
+    }
+}

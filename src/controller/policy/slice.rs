@@ -1,0 +1,326 @@
+//! One bounded slice of work on one target: begin or go on with a pass, and say how it stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::dereference::{self, Ready, State, Target};
+use super::ledger::{CampaignLedger, LoadError};
+use super::native;
+use super::pass::{Halt, Pass, Progress, Work};
+use super::runs::TargetRun;
+use crate::api::Reason;
+use crate::api::password_reset_policy::Strategy;
+use crate::controller::context::Context;
+use crate::controller::provider::fault;
+use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::desired::Requirement;
+use crate::plan::failure::{Health, ProviderFault, Stop};
+use crate::plan::guard::{self, Permission, Situation};
+use crate::plan::ledger::{CampaignKey, refusal_tag};
+use crate::plan::schedule;
+use crate::provider::{ErrorKind, Gate, ProviderError};
+use crate::status::TargetOutcome;
+
+/// A verification that is younger serves a pass as well as a new one.
+const VERIFIED_RECENTLY: Duration = Duration::from_secs(60);
+
+/// What a slice needs to know about its policy.
+pub struct Policy<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+    /// Its generation.
+    pub generation: i64,
+    /// Its reconcile token.
+    pub token: Option<&'a str>,
+    /// Whether status speaks of accounts that were required, by target name.
+    pub records_expected: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether a human has accepted that records are lost.
+    pub accept_ledger_loss: bool,
+}
+
+/// How a target stands after a slice, and when to go on.
+pub struct Slice {
+    /// For the report.
+    pub outcome: TargetOutcome,
+    /// When there is something to do again; zero means at once.
+    pub next: Duration,
+}
+
+/// Works on one target until `deadline`.
+pub async fn advance(
+    run: &mut TargetRun,
+    target: Target,
+    policy: &Policy<'_>,
+    context: &Arc<Context>,
+    gate: &Gate,
+    deadline: Instant,
+) -> Slice {
+    let Target { name, provider, health, suspension, state } = target;
+    let mut outcome = TargetOutcome {
+        name,
+        provider,
+        health,
+        suspension,
+        stop: None,
+        running: None,
+        complete: None,
+    };
+    let next = match state {
+        State::NotYet => Duration::from_secs(60),
+        State::Stop(stop) => {
+            run.pass = None;
+            outcome.stop = Some(stop);
+            schedule::STALLED_RETRY
+        }
+        State::Ready(ready) => {
+            if run.desired.as_ref() != Some(&ready.desired) {
+                run.restart();
+                run.desired = Some(ready.desired.clone());
+            }
+            let driver = Driver { ready: &ready, policy, context, gate };
+            let next = driver.drive(run, &outcome, deadline).await;
+            outcome.stop = run.stop.clone();
+            if let Some(entry) = context.registry.get(&ready.id) {
+                outcome.health = entry.health;
+            }
+            next
+        }
+    };
+    outcome.running = run.pass.as_ref().map(|pass| pass.counts().tally());
+    outcome.complete = run.complete.clone();
+    Slice { outcome, next }
+}
+
+struct Driver<'a> {
+    ready: &'a Ready,
+    policy: &'a Policy<'a>,
+    context: &'a Arc<Context>,
+    gate: &'a Gate,
+}
+
+impl Driver<'_> {
+    async fn drive(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Duration {
+        if run.pass.is_none()
+            && let Some(next) = run.next_look
+            && next > Instant::now()
+        {
+            return next - Instant::now();
+        }
+        // What stops reads as well is asked before any call, so that a suspended tenant has its rest.
+        if outcome.suspension.as_ref().is_some_and(guard::Suspension::stops_reads) {
+            self.rest(run).await;
+            return schedule::STALLED_RETRY;
+        }
+        // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
+        match &outcome.health {
+            Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
+            Health::Unverified | Health::NotReady { .. } => return schedule::STALLED_RETRY,
+        }
+        let Some(_) = &self.ready.protected else { return Duration::from_secs(1) };
+        match self.work(run, outcome, deadline).await {
+            Ok(progress) => {
+                run.failures = 0;
+                run.stop = None;
+                self.answered();
+                self.go_on(run, progress)
+            }
+            Err(halt) => self.halted(run, halt).await,
+        }
+    }
+
+    async fn work(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Result<Progress, Halt> {
+        if run.pass.is_none() {
+            self.verify().await?;
+        }
+        let now = Timestamp::now();
+        let clocks = dereference::clocks(self.ready, now);
+        let cutoff = match &run.pass {
+            Some(pass) => pass.rules.cutoff,
+            None => guard::effective_cutoff(self.ready.desired.requirement, clocks),
+        };
+        let entry = self.context.registry.get(&self.ready.id).unwrap_or_else(|| self.ready.entry.clone());
+        let Some((tenant, _)) = &entry.verified else { return Ok(Progress::More) };
+        let permission = guard::permission(&Situation {
+            index: self.ready.desired.index,
+            mode: self.ready.desired.mode,
+            provider: &outcome.provider,
+            access: self.ready.spec.access,
+            enforceable: &tenant.enforceable,
+            cutoff,
+            clocks,
+            suspension: outcome.suspension.as_ref(),
+        });
+        let may_write = match permission {
+            Permission::Write => true,
+            Permission::Look => false,
+            Permission::Rest => return Ok(Progress::More),
+            Permission::Stop(stop) => return Err(Halt::Stop(stop)),
+        };
+        let ready = Ready { entry: entry.clone(), ..self.ready.clone() };
+        let ledger = match &mut run.ledger {
+            Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
+            slot => slot.insert(self.load(tenant.users).await?),
+        };
+        let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
+        let mut work = Work { ready: &ready, ledger, gate: self.gate.clone(), may_write };
+        let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
+            native::advance(pass, &mut work, tenant, deadline).await
+        } else {
+            pass.advance(&mut work, deadline).await
+        };
+        match worked {
+            Err(halt @ (Halt::Stopped | Halt::Tenant(_))) => {
+                pass.close(&mut work).await?;
+                Err(halt)
+            }
+            other => other,
+        }
+    }
+
+    async fn load(&self, users: Option<u64>) -> Result<CampaignLedger, Halt> {
+        let expected = (self.policy.records_expected)(&self.ready.desired.name);
+        let capabilities = self.ready.connection.provider.capabilities();
+        let accept = self.policy.accept_ledger_loss;
+        CampaignLedger::load(&self.context.ledgers, self.campaign(), capabilities, users, expected, accept)
+            .await
+            .map_err(|error| match error {
+                LoadError::Api(error) => Halt::Ledger(error),
+                LoadError::Lost(why) => Halt::Stop(Stop::stalled(
+                    Reason::LedgerLost,
+                    format!("spec.targets[{}]", self.ready.desired.index),
+                    format!(
+                        "the records of who was required are lost ({why}), and the provider does not show who has changed, \
+                         so going on would ask people twice. Restore the ConfigMaps, or accept that with the annotation \
+                         {}: <any token>",
+                        crate::api::ACCEPT_LEDGER_LOSS_ANNOTATION
+                    ),
+                )),
+            })
+    }
+
+    /// Verifies the tenant, unless that was done a moment ago.
+    async fn verify(&self) -> Result<(), Halt> {
+        let verified = self.ready.entry.verified.as_ref();
+        if verified.is_some_and(|(_, at)| at.elapsed() < VERIFIED_RECENTLY) {
+            return Ok(());
+        }
+        let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
+        self.context.registry.verified(&self.ready.id, tenant);
+        Ok(())
+    }
+
+    fn campaign(&self) -> CampaignKey {
+        CampaignKey {
+            tenant: self.ready.connection.tenant.id.clone(),
+            namespace: self.policy.namespace.to_owned(),
+            policy: self.policy.name.to_owned(),
+            epoch: self.ready.desired.requirement.epoch(),
+        }
+    }
+
+    fn rules(&self, cutoff: Timestamp) -> Rules {
+        let capabilities = self.ready.connection.provider.capabilities();
+        Rules {
+            cutoff,
+            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            states: self.ready.desired.account_states,
+            visibility: capabilities.visibility,
+            remember_compliant: !capabilities.list_shows_change_time,
+            repeat_without_effect: capabilities.repeat_without_effect,
+            settle_seconds: SETTLE_SECONDS,
+            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
+        }
+    }
+
+    /// The tenant has answered well: whatever a pass has said against it is over.
+    fn answered(&self) {
+        let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
+        if was.is_some_and(|health| health != Health::Ready) && self.context.registry.set_health(&self.ready.id, Health::Ready) {
+            self.context.wake_provider(&self.ready.id);
+        }
+    }
+
+    fn go_on(&self, run: &mut TargetRun, progress: Progress) -> Duration {
+        match progress {
+            Progress::More => Duration::ZERO,
+            Progress::Wait(at) => at.saturating_duration_since(Instant::now()),
+            Progress::Moved => {
+                run.pass = None;
+                Duration::ZERO
+            }
+            Progress::Complete => {
+                run.complete = run.pass.take().map(|pass| pass.counts().tally());
+                let capabilities = self.ready.connection.provider.capabilities();
+                let period = schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities);
+                let now = Timestamp::now();
+                let wait = schedule::until(schedule::next_look(period, self.policy.uid, now), now);
+                run.next_look = Some(Instant::now() + wait);
+                wait
+            }
+        }
+    }
+
+    async fn halted(&self, run: &mut TargetRun, halt: Halt) -> Duration {
+        match halt {
+            // The event that stopped it, or its end, wakes the policy.
+            Halt::Stopped => {
+                run.pass = None;
+                Duration::from_secs(1)
+            }
+            Halt::Fenced => {
+                tracing::warn!(policy = self.policy.name, "the ledger was written by another operator; it is read again");
+                (run.pass, run.ledger) = (None, None);
+                self.pause(run)
+            }
+            Halt::Ledger(error) => {
+                tracing::warn!(policy = self.policy.name, %error, "the ledger cannot be read or written; nothing is sent without it");
+                self.pause(run)
+            }
+            Halt::Stop(stop) => {
+                run.pass = None;
+                let now = Timestamp::now();
+                let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
+                run.next_look = Some(Instant::now() + wait);
+                run.stop = Some(stop);
+                wait
+            }
+            Halt::Tenant(error) => self.fault(run, &error),
+        }
+    }
+
+    fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
+        let fault = fault::of_listing(error);
+        // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
+        if error.kind == ErrorKind::ResponseInvalid {
+            run.pass = None;
+        }
+        if self.context.registry.fault(&self.ready.id, fault, error.to_string(), Timestamp::now()) {
+            tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
+            self.context.wake_provider(&self.ready.id);
+        }
+        self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)))
+    }
+
+    fn pause(&self, run: &mut TargetRun) -> Duration {
+        let wait = schedule::transient_pause(run.failures, self.policy.uid);
+        run.failures = run.failures.saturating_add(1);
+        wait
+    }
+
+    /// Closes what is open before a suspended tenant is left alone.
+    async fn rest(&self, run: &mut TargetRun) {
+        if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
+            let mut work = Work { ready: self.ready, ledger, gate: self.gate.clone(), may_write: false };
+            // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
+            let _ = pass.close(&mut work).await;
+        }
+        run.pass = None;
+    }
+}

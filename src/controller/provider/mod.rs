@@ -1,0 +1,121 @@
+//! The two provider kinds: connect by the Secret, verify, probe while not Ready, and say how it stands.
+//!
+//! A provider that is Ready is verified at start, on every change of its spec or Secret, and with each pass of a policy.
+//! One that is not gets one probe for each probe period, which grows. What a pass finds out about a tenant comes here
+//! through the registry.
+
+pub mod connect;
+pub mod fault;
+mod look;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+
+use super::context::Context;
+use super::registry::ProviderId;
+use super::run::Error;
+use super::wake::Dependant;
+use super::{ClusterProviderObject, ProviderObject, publish};
+use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
+use crate::api::{ClusterIdentityProvider, IdentityProvider};
+use crate::status::{Report, provider_report};
+use crate::telemetry::metrics::ReasonLabels;
+
+/// One provider object, of whichever kind.
+struct Subject {
+    id: ProviderId,
+    dependant: Dependant,
+    generation: i64,
+    spec: IdentityProviderSpec,
+    allowed_namespaces: Option<Vec<String>>,
+    /// Where its Secret and its CA ConfigMap are: its own namespace, or the operator's for the cluster kind.
+    references_namespace: String,
+    status: Option<IdentityProviderStatus>,
+}
+
+/// Reconciles an IdentityProvider.
+pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Context>) -> Result<Action, Error> {
+    let Ok(provider) = &object.0 else { return Ok(undecodable("IdentityProvider", object.as_ref())) };
+    let (namespace, name) = (provider.namespace().unwrap_or_default(), provider.name_any());
+    let subject = Subject {
+        id: ProviderId::Namespaced(namespace.clone(), name.clone()),
+        dependant: Dependant::Provider(namespace.clone(), name.clone()),
+        generation: provider.metadata.generation.unwrap_or_default(),
+        spec: provider.spec.clone(),
+        allowed_namespaces: None,
+        references_namespace: namespace.clone(),
+        status: provider.status.clone(),
+    };
+    let (report, action) = step(&subject, &context).await;
+    if subject.status.as_ref() != Some(&report.status) {
+        let api: Api<IdentityProvider> = Api::namespaced(context.client.clone(), &namespace);
+        publish::status(&api, &name, &report.status).await?;
+    }
+    say(&context, "IdentityProvider", provider, &report).await;
+    Ok(action)
+}
+
+/// Reconciles a ClusterIdentityProvider.
+pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<Context>) -> Result<Action, Error> {
+    let Ok(provider) = &object.0 else { return Ok(undecodable("ClusterIdentityProvider", object.as_ref())) };
+    let name = provider.name_any();
+    let subject = Subject {
+        id: ProviderId::Cluster(name.clone()),
+        dependant: Dependant::ClusterProvider(name.clone()),
+        generation: provider.metadata.generation.unwrap_or_default(),
+        spec: provider.spec.provider.clone(),
+        allowed_namespaces: Some(provider.spec.allowed_namespaces.clone()),
+        references_namespace: context.settings.operator_namespace.clone(),
+        status: provider.status.clone(),
+    };
+    let (report, action) = step(&subject, &context).await;
+    if subject.status.as_ref() != Some(&report.status) {
+        let api: Api<ClusterIdentityProvider> = Api::all(context.client.clone());
+        publish::status(&api, &name, &report.status).await?;
+    }
+    say(&context, "ClusterIdentityProvider", provider, &report).await;
+    Ok(action)
+}
+
+/// Looks, puts what was found into the registry, and reports it.
+async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderStatus>, Action) {
+    let before = context.registry.get(&subject.id);
+    let found = look::look(subject, before.as_ref(), context).await;
+    let changed = before.as_ref().is_none_or(|b| b.health != found.entry.health || b.spec != found.entry.spec);
+    let now = Timestamp::now();
+    let outcome = found.outcome(subject);
+    context.registry.put(subject.id.clone(), found.entry);
+    if changed {
+        context.wake_policies_of(&subject.id);
+    }
+    let report = provider_report(&outcome, subject.status.as_ref(), now);
+    let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
+    (report, Action::requeue(next))
+}
+
+/// A Ready provider costs no call here; this is only the resync of its object.
+const IDLE: Duration = Duration::from_secs(3600);
+
+async fn say<K>(context: &Context, kind: &'static str, object: &K, report: &Report<IdentityProviderStatus>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    for note in &report.events {
+        context.metrics.ready_reasons.get_or_create(&ReasonLabels { kind, reason: note.reason.as_str() }).inc();
+    }
+    publish::events(&context.recorder, &context.metrics, object, &report.events).await;
+}
+
+fn undecodable<K: ResourceExt>(kind: &'static str, object: &K) -> Action {
+    tracing::error!(
+        kind,
+        name = object.name_any(),
+        namespace = object.namespace(),
+        "the object cannot be decoded and is left alone; check it against the installed CRDs"
+    );
+    Action::await_change()
+}

@@ -1,0 +1,246 @@
+//! Which tenants are connected, how do they stand, and what do all objects that name a tenant share?
+//!
+//! Provider controllers write into it, policies read from it. An object is identified by its name; a tenant by what
+//! its provider calls it, so that two objects of one tenant share one limiter, the union of their protected users and
+//! the memory of who was written to a moment ago.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::api::identity_provider::{IdentityProviderSpec, ProviderType};
+use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
+use crate::api::references::UserRef;
+use crate::plan::failure::{Health, ProviderFault};
+use crate::plan::observed::{AccountId, Tenant};
+use crate::provider::Provider;
+use crate::provider::http::Limiter;
+
+/// How long a written account is remembered: longer than the 30 s for which a row may decide a write.
+const WRITTEN_FOR: Duration = Duration::from_secs(60);
+
+/// A provider object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProviderId {
+    /// An IdentityProvider: namespace and name.
+    Namespaced(String, String),
+    /// A ClusterIdentityProvider: name.
+    Cluster(String),
+}
+
+impl ProviderId {
+    /// The object that a reference in a policy of `namespace` names.
+    pub fn of(reference: &ProviderRef, namespace: &str) -> Self {
+        match reference.kind {
+            ProviderKind::IdentityProvider => Self::Namespaced(namespace.to_owned(), reference.name.clone()),
+            ProviderKind::ClusterIdentityProvider => Self::Cluster(reference.name.clone()),
+        }
+    }
+}
+
+/// What all objects that name one tenant share.
+pub struct SharedTenant {
+    /// The tenant's identity.
+    pub id: String,
+    /// The one limiter.
+    pub limiter: Arc<Limiter>,
+    written: Mutex<HashMap<AccountId, Instant>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every change under these locks is a single insert, remove or assignment, so a panic leaves no half change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedTenant {
+    /// Claims the right to write to `account` by a row that was received at `row`. `false` if the account has been
+    /// written since: that row must not decide, read it again.
+    pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
+        let now = Instant::now();
+        let mut written = locked(&self.written);
+        written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
+        if written.get(account).is_some_and(|at| *at >= row) {
+            return false;
+        }
+        written.insert(account.clone(), now);
+        true
+    }
+}
+
+/// A working connection to a tenant.
+#[derive(Clone)]
+pub struct Connection {
+    /// The provider.
+    pub provider: Arc<dyn Provider>,
+    /// What it shares with other objects of the same tenant.
+    pub tenant: Arc<SharedTenant>,
+}
+
+/// One provider object as the last reconcile left it.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its spec.
+    pub spec: IdentityProviderSpec,
+    /// For the cluster kind, the namespaces that may use it.
+    pub allowed_namespaces: Option<Vec<String>>,
+    /// The tenant it names, as soon as its spec says so.
+    pub tenant_id: Option<String>,
+    /// The connection, once its Secret could be used.
+    pub connection: Option<Connection>,
+    /// How it stands.
+    pub health: Health,
+    /// What the last verification found, and when.
+    pub verified: Option<(Tenant, Instant)>,
+    /// Whether it was verified once, in this process or (by its status) in an earlier one: its protected users count
+    /// from then on until it is deleted.
+    pub verified_once: bool,
+    /// Whether a verification has had an outcome, good or bad.
+    pub has_outcome: bool,
+    /// Changes when the connection has to be made anew.
+    pub fingerprint: u64,
+    /// The probes of a provider that is not Ready.
+    pub probes: Probes,
+}
+
+/// Probes since the last good answer.
+#[derive(Clone, Debug, Default)]
+pub struct Probes {
+    /// How many have failed in a row.
+    pub failed: u32,
+    /// When the next one is due.
+    pub next: Option<Instant>,
+}
+
+impl Entry {
+    /// The provider's type, where the spec names one that is known.
+    pub fn provider_type(&self) -> Option<ProviderType> {
+        self.spec.block.provider_type()
+    }
+}
+
+/// What protects on a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// An object that names the tenant has not had its first outcome: nothing may be written yet.
+    NotKnownYet,
+    /// The protected users of every object that counts, with the object's name.
+    Known(Vec<(String, Vec<UserRef>)>),
+}
+
+#[derive(Default)]
+struct Inner {
+    objects: BTreeMap<ProviderId, Entry>,
+    tenants: HashMap<String, Arc<SharedTenant>>,
+}
+
+/// All provider objects and tenants of this process.
+#[derive(Default)]
+pub struct Registry(Mutex<Inner>);
+
+impl Registry {
+    /// What is known of an object.
+    pub fn get(&self, id: &ProviderId) -> Option<Entry> {
+        locked(&self.0).objects.get(id).cloned()
+    }
+
+    /// Puts an object as a reconcile found it, and adjusts the limits of its tenant.
+    pub fn put(&self, id: ProviderId, entry: Entry) {
+        let mut inner = locked(&self.0);
+        let tenant = entry.tenant_id.clone();
+        let before = inner.objects.insert(id, entry).and_then(|e| e.tenant_id);
+        for tenant in [before, tenant].into_iter().flatten() {
+            inner.adjust(&tenant);
+        }
+    }
+
+    /// Forgets a deleted object. Its protected users no longer count.
+    pub fn remove(&self, id: &ProviderId) {
+        let mut inner = locked(&self.0);
+        if let Some(tenant) = inner.objects.remove(id).and_then(|e| e.tenant_id) {
+            inner.adjust(&tenant);
+        }
+    }
+
+    /// What the objects of tenant `id` share; made when first asked for.
+    pub fn tenant(&self, id: &str, spec: &IdentityProviderSpec) -> Arc<SharedTenant> {
+        let mut inner = locked(&self.0);
+        let tenant = inner.tenants.entry(id.to_owned()).or_insert_with(|| {
+            let limits = &spec.rate_limit;
+            Arc::new(SharedTenant {
+                id: id.to_owned(),
+                limiter: Limiter::new(limits.into()),
+                written: Mutex::default(),
+            })
+        });
+        tenant.clone()
+    }
+
+    /// Sets how an object stands after a call of somebody else than its own controller. Returns whether that changed.
+    pub fn set_health(&self, id: &ProviderId, health: Health) -> bool {
+        let mut inner = locked(&self.0);
+        let Some(entry) = inner.objects.get_mut(id) else { return false };
+        let changed = entry.health != health;
+        entry.health = health;
+        changed
+    }
+
+    /// Records a fault seen in a pass. `since` stays that of the first failure. Returns whether the fault is new.
+    pub fn fault(&self, id: &ProviderId, fault: ProviderFault, message: String, now: Timestamp) -> bool {
+        let mut inner = locked(&self.0);
+        let Some(entry) = inner.objects.get_mut(id) else { return false };
+        let (since, new) = match &entry.health {
+            Health::NotReady { since, fault: old, .. } => (*since, *old != fault),
+            _ => (now, true),
+        };
+        entry.health = Health::NotReady { fault, message, since };
+        new
+    }
+
+    /// Records the outcome of a verification that a pass has made.
+    pub fn verified(&self, id: &ProviderId, tenant: Tenant) {
+        if let Some(entry) = locked(&self.0).objects.get_mut(id) {
+            entry.verified = Some((tenant, Instant::now()));
+            (entry.verified_once, entry.has_outcome) = (true, true);
+        }
+    }
+
+    /// What protects on a tenant: the union over `named`, every object that names the tenant as the API server has it
+    /// now, as far as it was verified once. An object that was never verified does not count, else anybody could
+    /// protect accounts of a tenant by naming it.
+    pub fn protection(&self, named: &[(ProviderId, IdentityProviderSpec)]) -> Protection {
+        let inner = locked(&self.0);
+        let mut users = Vec::new();
+        for (id, spec) in named {
+            let Some(entry) = inner.objects.get(id).filter(|e| e.has_outcome || e.verified_once) else {
+                return Protection::NotKnownYet;
+            };
+            if entry.verified_once {
+                let object = match id {
+                    ProviderId::Namespaced(namespace, name) => format!("IdentityProvider/{namespace}/{name}"),
+                    ProviderId::Cluster(name) => format!("ClusterIdentityProvider/{name}"),
+                };
+                users.push((object, spec.protected_users.clone()));
+            }
+        }
+        Protection::Known(users)
+    }
+}
+
+impl Inner {
+    /// The lowest rate of all objects of a tenant holds; a tenant that nobody names is forgotten.
+    fn adjust(&mut self, tenant: &str) {
+        let named: Vec<&Entry> =
+            self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
+        let lowest = named.iter().map(|e| &e.spec.rate_limit).min_by_key(|r| r.requests_per_second);
+        match (lowest, self.tenants.get(tenant)) {
+            (Some(limits), Some(shared)) => shared.limiter.set_limits(limits.into()),
+            (None, Some(_)) => {
+                self.tenants.remove(tenant);
+            }
+            _ => {}
+        }
+    }
+}

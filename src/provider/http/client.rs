@@ -1,0 +1,589 @@
+//! How is one request sent, and what counts as an answer?
+//!
+//! Sends a request at most once (but for one repeat with a fresh token), only to the origins that the credential is
+//! bound to, within a deadline and a size. Statuses are the provider's to judge, with [`Response::unclassified`] as the
+//! usual reading; only redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::limiter::{Limiter, Outcome, Permit};
+use super::origin::Origin;
+use super::retry_after::{date, retry_after};
+use super::token::{Token, TokenSource, secret_value};
+use crate::provider::{ClockReading, ErrorKind, Gate, ProviderError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A pooled connection is given up before the usual server does, so that few writes meet a closing one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a client needs besides its credential.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The tenant's limiter, shared by every client of that tenant.
+    pub limiter: Arc<Limiter>,
+    /// Where the credential may go. A request, link or token address elsewhere is refused and nothing is sent.
+    pub allowed_origins: Vec<Origin>,
+    /// PEM certificates that replace the system's roots.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// From sending to the last byte of the answer; 30 s by default.
+    pub deadline: Duration,
+    /// The longest pause of the tenant that a request sits out; above it the request ends with `Throttled` at once.
+    /// 10 s by default.
+    pub patience: Duration,
+    /// The largest answer that is read, in bytes; 4 MiB by default.
+    pub body_cap: usize,
+}
+
+impl HttpSettings {
+    /// Settings with the defaults.
+    pub fn new(limiter: Arc<Limiter>, allowed_origins: Vec<Origin>) -> Self {
+        Self {
+            limiter,
+            allowed_origins,
+            ca_bundle: None,
+            deadline: Duration::from_secs(30),
+            patience: Duration::from_secs(10),
+            body_cap: 4 << 20,
+        }
+    }
+}
+
+/// How requests prove who sends them.
+#[derive(Debug)]
+pub enum Auth {
+    /// `Authorization: Bearer` with a token that is fetched and renewed.
+    Bearer {
+        /// Where tokens come from.
+        source: Box<TokenSource>,
+        /// Whether an answer says that the *token* is bad, so that a fresh one may help.
+        refused: fn(&Response) -> bool,
+    },
+    /// A fixed header such as `X-API-KEY`.
+    Header(HeaderName, SecretString),
+}
+
+impl Auth {
+    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`is_unauthorized`] usually).
+    pub fn bearer(source: TokenSource, refused: fn(&Response) -> bool) -> Self {
+        Self::Bearer { source: Box::new(source), refused }
+    }
+}
+
+/// Whether the answer is a 401.
+pub fn is_unauthorized(response: &Response) -> bool {
+    response.status == StatusCode::UNAUTHORIZED
+}
+
+enum Kind {
+    Read,
+    Write(Gate),
+}
+
+enum Body {
+    Empty,
+    Bytes(&'static str, Bytes),
+}
+
+/// One request. Its address is built by [`super::Base::url`].
+pub struct Request {
+    operation: &'static str,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Body,
+    kind: Kind,
+    basic: Option<(String, SecretString)>,
+}
+
+impl Request {
+    /// A GET.
+    pub fn get(operation: &'static str, url: Url) -> Self {
+        Self::read(operation, Method::GET, url)
+    }
+
+    /// A request that changes nothing at the provider, whatever its method.
+    pub fn read(operation: &'static str, method: Method, url: Url) -> Self {
+        let headers = HeaderMap::new();
+        Self { operation, method, url, headers, body: Body::Empty, kind: Kind::Read, basic: None }
+    }
+
+    /// A request that changes something. `gate` is asked after all waiting, right before it is sent.
+    pub fn write(operation: &'static str, method: Method, url: Url, gate: &Gate) -> Self {
+        Self { kind: Kind::Write(gate.clone()), ..Self::read(operation, method, url) }
+    }
+
+    /// Adds encoded query parameters.
+    pub fn query(mut self, parameters: &[(&str, &str)]) -> Self {
+        if !parameters.is_empty() {
+            self.url.query_pairs_mut().extend_pairs(parameters);
+        }
+        self
+    }
+
+    /// Sets a header. A `Content-Type` set here goes before that of the body.
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// A body of form fields.
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.body = Body::Bytes("application/x-www-form-urlencoded", text.into());
+        self
+    }
+
+    /// A JSON body.
+    pub fn json(mut self, value: &impl Serialize) -> Result<Self, ProviderError> {
+        let bytes = serde_json::to_vec(value).map_err(|_| {
+            ProviderError::new(ErrorKind::Rejected, self.operation, "the request cannot be written as JSON")
+        })?;
+        self.body = Body::Bytes("application/json", bytes.into());
+        Ok(self)
+    }
+
+    pub(super) fn basic(mut self, user: String, password: SecretString) -> Self {
+        self.basic = Some((user, password));
+        self
+    }
+
+    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
+        ProviderError::new(kind, self.operation, message)
+    }
+
+    fn is_write(&self) -> bool {
+        matches!(self.kind, Kind::Write(_))
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("operation", &self.operation).finish_non_exhaustive()
+    }
+}
+
+/// An answer, read to its end. `Debug` prints the status only.
+pub struct Response {
+    /// The status; never a redirect.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The answer's `Date`, else our clock when it came.
+    pub answered_at: Timestamp,
+    /// The bounded pause that the answer asks for.
+    pub retry_after: Option<Duration>,
+    body: Bytes,
+    operation: &'static str,
+    write: bool,
+}
+
+impl Response {
+    /// The body as it came.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// *Errors*: `ResponseInvalid` for HTML and for anything that is not the expected JSON; after a write its effect is
+    /// unknown then.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if content_type.to_ascii_lowercase().contains("html") {
+            return Err(self.unclear(
+                ErrorKind::ResponseInvalid,
+                "the answer is an HTML page, not the API's JSON: check the base URL and proxies",
+            ));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let what = match error.classify() {
+                serde_json::error::Category::Eof => "ends early",
+                serde_json::error::Category::Data => "lacks something that the API always gives",
+                _ => "is not JSON",
+            };
+            self.unclear(
+                ErrorKind::ResponseInvalid,
+                format!("the answer {what} (line {}, column {})", error.line(), error.column()),
+            )
+        })
+    }
+
+    /// An error about an answer that leaves open whether the write it is about took effect.
+    pub fn unclear(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
+        ProviderError { effect_unknown: self.write, ..self.error(kind, message) }
+    }
+
+    /// The answer itself where its status says success, else the usual reading of its status.
+    pub fn ok(self) -> Result<Self, ProviderError> {
+        if self.status.is_success() { Ok(self) } else { Err(self.unclassified()) }
+    }
+
+    /// An error of this kind about this answer, with the pause it asks for. A 5xx or 408 to a write leaves its effect
+    /// unknown.
+    pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
+        let unclear = self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT;
+        ProviderError {
+            kind,
+            operation: self.operation,
+            message: message.into(),
+            retry_after: self.retry_after,
+            effect_unknown: self.write && unclear,
+        }
+    }
+
+    /// The usual reading of a status that is no success, for where the vendor's codes say nothing better.
+    pub fn unclassified(&self) -> ProviderError {
+        let status = self.status.as_u16();
+        let (kind, what) = match status {
+            401 => (ErrorKind::AuthenticationFailed, "the credential is refused"),
+            403 => (ErrorKind::PermissionDenied, "the credential lacks a right"),
+            404 | 410 => (ErrorKind::NotFound, "not found"),
+            408 | 425 => (ErrorKind::Unreachable, "the server gave up waiting"),
+            429 => (ErrorKind::Throttled, "too many requests"),
+            400..=499 => (ErrorKind::Rejected, "the request is refused"),
+            500..=599 => (ErrorKind::Unreachable, "the server failed"),
+            _ => (ErrorKind::ResponseInvalid, "an unexpected status"),
+        };
+        self.error(kind, format!("{what} (HTTP {status})"))
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response").field("status", &self.status.as_u16()).finish_non_exhaustive()
+    }
+}
+
+/// A client of one tenant with one credential.
+pub struct Http {
+    client: reqwest::Client,
+    settings: HttpSettings,
+    auth: Auth,
+    fixed: Option<(HeaderName, HeaderValue)>,
+    clock: Mutex<Option<ClockReading>>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// A client that follows no redirect, repeats nothing, and takes no proxy from the environment.
+    ///
+    /// *Errors*: `TlsFailed` for a CA bundle without a certificate or a machine without roots, `AuthenticationFailed`
+    /// for a credential that no header can hold, `EndpointRefused` for a token address outside the allowed origins.
+    pub fn new(settings: HttpSettings, auth: Auth) -> Result<Self, ProviderError> {
+        let fail = |kind, message: &str| ProviderError::new(kind, "set up client", message);
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .user_agent(concat!("password-reset-operator/", env!("CARGO_PKG_VERSION")));
+        if let Some(pem) = &settings.ca_bundle {
+            let bad = || fail(ErrorKind::TlsFailed, "the CA bundle holds no readable PEM certificate");
+            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| bad())?;
+            if certificates.is_empty() {
+                return Err(bad());
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        let client = builder.build().map_err(|_| {
+            fail(
+                ErrorKind::TlsFailed,
+                "TLS cannot be set up: the CA bundle is refused, or the system has no root certificates",
+            )
+        })?;
+        let mut fixed = None;
+        if let Auth::Header(name, secret) = &auth {
+            let value = secret_value(secret).ok_or_else(|| {
+                fail(ErrorKind::AuthenticationFailed, "the credential holds characters that no header can carry")
+            })?;
+            fixed = Some((name.clone(), value));
+        }
+        let http = Self { client, settings, auth, fixed, clock: Mutex::default() };
+        if let Auth::Bearer { source, .. } = &http.auth {
+            http.check_origin("set up client", source.url())?;
+        }
+        Ok(http)
+    }
+
+    /// The tenant's limiter.
+    pub fn limiter(&self) -> &Arc<Limiter> {
+        &self.settings.limiter
+    }
+
+    /// The provider's clock at the last answer that carried a `Date`.
+    pub fn clock(&self) -> Option<ClockReading> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the token and a remembered refusal, so that the next request tries the credential anew.
+    pub async fn forget_token(&self) {
+        if let Auth::Bearer { source, .. } = &self.auth {
+            source.forget().await;
+        }
+    }
+
+    /// Resolves a link of an answer against `base`.
+    ///
+    /// *Errors*: `EndpointRefused` where it leads out of the origin of `base`, `ResponseInvalid` where it is no address.
+    pub fn same_origin(&self, operation: &'static str, base: &Url, link: &str) -> Result<Url, ProviderError> {
+        let url = base.join(link).map_err(|_| {
+            ProviderError::new(ErrorKind::ResponseInvalid, operation, "a link in the answer is no address")
+        })?;
+        let (here, there) = (Origin::of(base), Origin::of(&url));
+        if here.is_some() && here == there && url.username().is_empty() && url.password().is_none() {
+            return Ok(url);
+        }
+        let message = "a link in the answer leads to another origin; nothing was sent there";
+        Err(ProviderError::new(ErrorKind::EndpointRefused, operation, message))
+    }
+
+    /// Sends a request with the credential and waits for the whole answer.
+    ///
+    /// *Behaviour*: waits for the limiter; then asks the gate of a write; sends once. Where the answer says that the
+    /// token is bad, fetches a fresh one and sends once more: such an answer comes before anything takes effect. Every
+    /// status but redirects is an answer. *Errors*: as [`ErrorKind`] says; `effect_unknown` for a write that was sent
+    /// and has no readable answer.
+    pub async fn send(&self, request: Request) -> Result<Response, ProviderError> {
+        self.check_origin(request.operation, &request.url)?;
+        let Auth::Bearer { source, refused } = &self.auth else {
+            return self.send_without_token(request).await;
+        };
+        let (permit, token) = self.admit(&request, source).await?;
+        let response = self.exchange(&request, Some(&token), permit).await?;
+        if !refused(&response) {
+            source.accepted(&token).await;
+            return Ok(response);
+        }
+        if source.replace(self, &token).await?.is_none() {
+            return Ok(response);
+        }
+        let (permit, token) = self.admit(&request, source).await?;
+        let response = self.exchange(&request, Some(&token), permit).await?;
+        if !refused(&response) {
+            source.accepted(&token).await;
+        }
+        Ok(response)
+    }
+
+    /// A token and a permit. The token comes first, since fetching it takes a permit of its own; if it runs out while
+    /// the request waits for the limiter, both are asked for again.
+    async fn admit(&self, request: &Request, source: &TokenSource) -> Result<(Permit, Token), ProviderError> {
+        loop {
+            let token = source.token(self).await?;
+            let permit = self.permit(request).await?;
+            if token.is_current() {
+                return Ok((permit, token));
+            }
+            permit.finish(Outcome::NotSent);
+        }
+    }
+
+    /// Sends with the fixed header only, if there is one.
+    pub(super) async fn send_without_token(&self, request: Request) -> Result<Response, ProviderError> {
+        self.check_origin(request.operation, &request.url)?;
+        let permit = self.permit(&request).await?;
+        self.exchange(&request, None, permit).await
+    }
+
+    async fn permit(&self, request: &Request) -> Result<Permit, ProviderError> {
+        self.settings.limiter.acquire(self.settings.patience).await.map_err(|rest| {
+            let mut error = request.error(ErrorKind::Throttled, "the tenant has asked for a pause; nothing was sent");
+            error.retry_after = Some(rest);
+            error
+        })
+    }
+
+    fn check_origin(&self, operation: &'static str, url: &Url) -> Result<(), ProviderError> {
+        let Some(origin) = Origin::of(url) else {
+            let message = "only http and https addresses are asked; nothing was sent";
+            return Err(ProviderError::new(ErrorKind::EndpointRefused, operation, message));
+        };
+        if self.settings.allowed_origins.contains(&origin) {
+            return Ok(());
+        }
+        let message = format!("the credential may not be sent to {origin}; nothing was sent there");
+        Err(ProviderError::new(ErrorKind::EndpointRefused, operation, message))
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        token: Option<&Token>,
+        permit: Permit,
+    ) -> Result<Response, ProviderError> {
+        let prepared = self.prepare(request, token)?;
+        if let Kind::Write(gate) = &request.kind
+            && !gate()
+        {
+            permit.finish(Outcome::NotSent);
+            return Err(request.error(ErrorKind::Stopped, "writing was stopped before this request was sent"));
+        }
+        let started = tokio::time::Instant::now();
+        let result = match tokio::time::timeout(self.settings.deadline, self.execute(request, prepared)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let seconds = self.settings.deadline.as_secs();
+                let mut error = request.error(ErrorKind::Unreachable, format!("no complete answer within {seconds} s"));
+                error.effect_unknown = request.is_write();
+                Err(error)
+            }
+        };
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let status = result.as_ref().map_or(0, |r| r.status.as_u16());
+        tracing::debug!(operation = request.operation, status, milliseconds, "request");
+        permit.finish(match &result {
+            Ok(r) if r.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled(r.retry_after),
+            Ok(r) if r.status == StatusCode::SERVICE_UNAVAILABLE => match r.retry_after {
+                Some(pause) => Outcome::Busy(pause),
+                None => Outcome::Lost,
+            },
+            Ok(r) if r.status.is_server_error() => Outcome::Lost,
+            Ok(_) => Outcome::Answered,
+            Err(_) => Outcome::Lost,
+        });
+        let response = result?;
+        if response.status.is_redirection() {
+            let host = request.url.host_str().unwrap_or_default();
+            let message =
+                format!("{host} answers with a redirect; redirects are not followed, so use the final base URL");
+            return Err(response.error(ErrorKind::EndpointRefused, message));
+        }
+        Ok(response)
+    }
+
+    fn prepare(&self, request: &Request, token: Option<&Token>) -> Result<reqwest::Request, ProviderError> {
+        let mut builder = self.client.request(request.method.clone(), request.url.clone());
+        let mut headers = request.headers.clone();
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        match &request.body {
+            Body::Bytes(content_type, bytes) => {
+                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+                builder = builder.body(bytes.clone());
+            }
+            // Some servers refuse a POST that does not say how long its body is (RFC 9110 §8.6).
+            Body::Empty if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+            Body::Empty => {}
+        }
+        if let Some((name, value)) = &self.fixed {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some(token) = token {
+            headers.insert(http::header::AUTHORIZATION, token.header.clone());
+        }
+        builder = builder.headers(headers);
+        if let Some((user, password)) = &request.basic {
+            builder = builder.basic_auth(user, Some(password.expose_secret()));
+        }
+        builder.build().map_err(|_| request.error(ErrorKind::Rejected, "the request cannot be built"))
+    }
+
+    async fn execute(&self, request: &Request, prepared: reqwest::Request) -> Result<Response, ProviderError> {
+        let mut answer = self.client.execute(prepared).await.map_err(|error| not_answered(request, &error))?;
+        let now = Timestamp::now();
+        let status = answer.status();
+        let headers = std::mem::take(answer.headers_mut());
+        let invalid = |message: String| {
+            let mut error = request.error(ErrorKind::ResponseInvalid, message);
+            error.effect_unknown = request.is_write();
+            error
+        };
+        let too_large = || invalid(format!("the answer is larger than {} bytes", self.settings.body_cap));
+        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.settings.body_cap as u64) {
+            return Err(too_large());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|_| invalid("the answer ends early".to_owned()))? {
+            if body.len() + chunk.len() > self.settings.body_cap {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let theirs = date(&headers);
+        if let Some(theirs) = theirs {
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(ClockReading { theirs, ours: now });
+        }
+        Ok(Response {
+            status,
+            retry_after: retry_after(&headers, now),
+            headers,
+            answered_at: theirs.unwrap_or(now),
+            body: body.into(),
+            operation: request.operation,
+            write: request.is_write(),
+        })
+    }
+}
+
+/// Reads a transport failure. Its own text is not used: it may hold the address.
+fn not_answered(request: &Request, error: &reqwest::Error) -> ProviderError {
+    let host = request.url.host_str().unwrap_or_default();
+    let mut failure = match tls_error(error) {
+        Some(tls) => request.error(ErrorKind::TlsFailed, format!("{host}: {}", tls_message(tls))),
+        None if error.is_connect() && error.is_timeout() => request
+            .error(ErrorKind::Unreachable, format!("{host}: no connection within {} s", CONNECT_TIMEOUT.as_secs())),
+        None if error.is_connect() => {
+            request.error(ErrorKind::Unreachable, format!("{host}: no connection (name, port, network or proxy)"))
+        }
+        None => request.error(ErrorKind::Unreachable, format!("{host}: the connection broke before the answer came")),
+    };
+    failure.effect_unknown = request.is_write() && !error.is_connect();
+    failure
+}
+
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(tls) = wrapped.and_then(|w| tls_error(w)) {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn tls_message(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Bad;
+    match error {
+        // The signature is wrong where an authority was renewed under its old name.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "its certificate is signed by an unknown authority; give its CA certificate with tls.caBundleConfigMapRef"
+        }
+        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired",
+        rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet"
+        }
+        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is for another name"
+        }
+        rustls::Error::InvalidCertificate(_) => "its certificate is refused",
+        _ => "the TLS handshake failed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

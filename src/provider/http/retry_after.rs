@@ -1,0 +1,95 @@
+//! How long does an answer ask us to wait, and what time was it there?
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+use jiff::Timestamp;
+
+/// The longest pause that is obeyed. Whoever names a longer one is asked again then.
+pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// What a pause of more than a day is taken for: a mistake, or a page meant for robots.
+pub const ABSURD: Duration = Duration::from_secs(60);
+/// The shortest pause: "0" and a date in the past mean "now", which would be a loop.
+const SHORTEST: Duration = Duration::from_secs(1);
+const DAY: u64 = 24 * 60 * 60;
+
+/// An HTTP date (RFC 9110 §5.6.7; only the form that may be sent, not the two obsolete ones).
+pub fn http_date(text: &str) -> Option<Timestamp> {
+    static PARSER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
+    PARSER.parse_timestamp(text.trim()).ok()
+}
+
+/// The `Date` of an answer.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// The bounded `Retry-After` of an answer: seconds or an HTTP date, the latter measured from the answer's own `Date`.
+/// `None` where the header is missing or unreadable.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(bounded(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = http_date(text)?;
+    let seconds = until.as_second().saturating_sub(date(headers).unwrap_or(now).as_second());
+    Some(bounded(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// A pause in seconds as it is obeyed: at least 1 s, at most [`LONGEST`], and [`ABSURD`] for more than a day.
+pub fn bounded(seconds: u64) -> Duration {
+    if seconds > DAY { ABSURD } else { Duration::from_secs(seconds).clamp(SHORTEST, LONGEST) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "1994-11-06T08:49:37Z".parse().unwrap()
+    }
+
+    fn read(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        retry_after(&headers, now())
+    }
+
+    #[test]
+    fn seconds_and_dates_are_read() {
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_date_is_measured_from_the_date_of_the_answer() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:07 GMT".parse().unwrap());
+        headers.insert(DATE, "Sun, 06 Nov 1994 08:50:02 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers, now()), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn no_pause_is_shorter_than_a_second_or_longer_than_a_quarter_of_an_hour() {
+        assert_eq!(read("0"), Some(SHORTEST));
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(SHORTEST));
+        assert_eq!(read("3600"), Some(LONGEST));
+    }
+
+    #[test]
+    fn a_pause_of_days_is_not_believed() {
+        assert_eq!(read("86401"), Some(ABSURD));
+        assert_eq!(read("99999999999999999999999"), Some(ABSURD));
+        assert_eq!(read("Fri, 06 Nov 2099 08:50:07 GMT"), Some(ABSURD));
+    }
+
+    #[test]
+    fn garbage_is_no_pause() {
+        for bad in ["", "-1", "soon", "1.5", "1e3"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now()), None);
+    }
+}

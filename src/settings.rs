@@ -1,0 +1,82 @@
+//! Every setting of the operator: each is a flag and an environment variable, and `--help` explains it.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+
+/// Makes people change passwords that may have leaked: reconciles PasswordResetPolicy objects against identity
+/// providers until everybody has a new password or cannot go on without one.
+///
+/// The Kubernetes API server is found by `KUBECONFIG`, else by the in-cluster service account.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "password-reset-operator", version)]
+pub struct Settings {
+    /// The operator's own namespace: ledgers are kept here, and Secrets of ClusterIdentityProviders are read here.
+    #[arg(long, env = "OPERATOR_NAMESPACE", default_value = "password-reset-system")]
+    pub operator_namespace: String,
+
+    /// Namespaces to serve, as a comma separated list. Empty means all, which needs a ClusterRole.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', default_value = "")]
+    pub watch_namespaces: Vec<String>,
+
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// What to log, as a tracing filter such as `info` or `password_reset_operator=debug`. Logs are JSON lines on stdout.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+
+    /// Stops all calls to identity providers but probes, whatever the objects say. The kill switch of last resort.
+    #[arg(long, env = "SUSPEND", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+    pub suspend: bool,
+
+    /// Days for which the ledger of a deleted policy is kept, so that the same policy applied again asks nobody twice.
+    #[arg(long, env = "LEDGER_RETENTION_DAYS", default_value_t = 90)]
+    pub ledger_retention_days: u32,
+
+    /// How many user lists are watched. Beyond it, lists of settled policies are read at each look instead.
+    #[arg(long, env = "MAX_WATCHED_LISTS", default_value_t = 200)]
+    pub max_watched_lists: usize,
+
+    /// How many policies (and as many providers) are reconciled at once.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    pub concurrency: u16,
+}
+
+impl Settings {
+    /// The namespaces to serve; empty means all.
+    pub fn namespaces(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.watch_namespaces.iter().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_are_trimmed_sorted_and_unique_and_empty_means_all() {
+        let parse = |list: &str| Settings::parse_from(["x", "--watch-namespaces", list]).namespaces();
+        assert_eq!(parse("b, a,,b "), ["a", "b"]);
+        assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn suspend_takes_the_usual_spellings() {
+        for (args, expected) in [(vec!["x"], false), (vec!["x", "--suspend"], true), (vec!["x", "--suspend=no"], false)]
+        {
+            assert_eq!(Settings::parse_from(args).suspend, expected);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The sentences that people read. No name or address of a person, and no number that moves while work goes on: counters
+//! have fields of their own.
+
+use crate::api::Reason;
+use crate::api::password_reset_policy::Mode;
+
+use super::findings::Findings;
+
+pub(super) fn in_progress(mode: Mode) -> String {
+    match mode {
+        Mode::Enforce => "accounts are looked at, and a change is required of those that are due; see counts".into(),
+        Mode::Observe => "accounts are looked at; mode Observe writes nothing".into(),
+    }
+}
+
+pub(super) fn provider_not_ready(provider: &str, reason: Reason, message: &str) -> String {
+    format!("{provider} is not Ready ({reason}): {message}")
+}
+
+pub(super) fn provider_unverified(provider: &str) -> String {
+    format!("{provider} has not been verified yet")
+}
+
+pub(super) fn observed(found: &Findings) -> String {
+    let counts = &found.counts;
+    let due = match counts.pending {
+        0 => "nobody is due".to_owned(),
+        1 => "mode Enforce would require a change of 1 account".to_owned(),
+        many => format!("mode Enforce would require a change of {many} accounts"),
+    };
+    format!("{due}: {}", summary(found))
+}
+
+pub(super) fn partially_failed(found: &Findings) -> String {
+    let counts = &found.counts;
+    let mut parts = Vec::new();
+    if counts.failed > 0 {
+        parts.push(format!("{} failed (samples are in status.failures)", counts.failed));
+    }
+    if counts.unknown > 0 {
+        parts.push(format!("of {} the provider does not say enough", counts.unknown));
+    }
+    format!(
+        "of {} accounts {}. Correct the entry or the account, or exclude it; all are looked at again with every pass: {}",
+        counts.targeted,
+        parts.join(" and "),
+        summary(found)
+    )
+}
+
+pub(super) fn cleared(found: &Findings) -> String {
+    format!(
+        "{}. Set it by hand at the provider, exclude the accounts, or write a new policy: {}",
+        drift(found.counts.cleared),
+        summary(found)
+    )
+}
+
+pub(super) fn drift(cleared: i64) -> String {
+    format!("somebody else took the requirement from {} before the password was changed", accounts(cleared))
+}
+
+pub(super) fn changed(found: &Findings) -> String {
+    format!("everybody has a new password: {}", summary(found))
+}
+
+pub(super) fn enforced(found: &Findings) -> String {
+    format!("nobody can go on without a new password; {}: {}", still(found), summary(found))
+}
+
+pub(super) fn awaiting(found: &Findings) -> String {
+    format!("{}: {}", still(found), summary(found))
+}
+
+pub(super) fn pending(found: &Findings) -> String {
+    format!("nothing was required of {} yet: {}", accounts(found.counts.pending), summary(found))
+}
+
+fn still(found: &Findings) -> String {
+    match found.counts.enforced {
+        1 => "1 account has still to change it".into(),
+        many => format!("{many} accounts have still to change it"),
+    }
+}
+
+fn accounts(number: i64) -> String {
+    if number == 1 { "1 account".into() } else { format!("{number} accounts") }
+}
+
+/// The counts in one line, the zero ones left out.
+pub(super) fn summary(found: &Findings) -> String {
+    let counts = &found.counts;
+    let parts: Vec<String> = [
+        (counts.compliant, "compliant", &[][..]),
+        (counts.enforced, "enforced", &[]),
+        (counts.changed, "changed", &[]),
+        (counts.pending, "pending", &[]),
+        (counts.cleared, "cleared", &[]),
+        (counts.failed, "failed", &found.failed),
+        (counts.unknown, "unknown", &[]),
+        (counts.skipped, "skipped", &found.skipped),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, word, by_reason)| {
+        let by_reason: Vec<String> =
+            by_reason.iter().filter(|(_, count)| *count > 0).map(|(why, count)| format!("{why} {count}")).collect();
+        match by_reason.is_empty() {
+            true => format!("{count} {word}"),
+            false => format!("{count} {word} ({})", by_reason.join(", ")),
+        }
+    })
+    .collect();
+    if parts.is_empty() { "no accounts".into() } else { parts.join(", ") }
+}

@@ -1,0 +1,8 @@
+//! The whole operator against a real API server and simulated providers.
+
+#[path = "../support/bed.rs"]
+mod bed;
+#[path = "../support/rights.rs"]
+mod rights;
+
+mod campaign;

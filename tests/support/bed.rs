@@ -1,0 +1,297 @@
+//! A namespace of a test's own on a real API server, with the real operator as a process beside it.
+//!
+//! Each test program uses a part of this, so the rest looks unused to it.
+
+#![allow(dead_code)]
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use password_reset_operator::api::{IdentityProvider, PasswordResetPolicy};
+use serde_json::{Value, json};
+use simulators::Handle;
+use testbed::control_plane::ControlPlane;
+use testbed::control_plane::audit::AuditEvent;
+use testbed::process::{Process, Start};
+use tokio::sync::OnceCell;
+
+use crate::rights;
+
+/// How long an outcome is awaited; a healthy one takes a second or two.
+const DEADLINE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+/// The ServiceAccount that the operator runs as.
+pub const SERVICE_ACCOUNT: &str = "password-reset-operator";
+
+/// A place to run one campaign.
+pub struct Bed {
+    /// The API server.
+    pub plane: &'static ControlPlane,
+    /// As an admin.
+    pub client: Client,
+    /// Policies and providers live here.
+    pub namespace: String,
+    /// Ledgers live here.
+    pub operator_namespace: String,
+    operator: Option<Process>,
+    env: Vec<(String, String)>,
+}
+
+impl Bed {
+    /// A fresh namespace with the CRDs installed and the shipped rights granted.
+    pub async fn new(name: &str) -> Self {
+        static CRDS: OnceCell<()> = OnceCell::const_new();
+        let plane = testbed::control_plane::shared().await.expect("a control plane");
+        let client = plane.client().await.expect("a client");
+        CRDS.get_or_init(|| async {
+            for crd in password_reset_operator::api::crds() {
+                let yaml = serde_json::to_string(&crd).expect("JSON");
+                testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
+            }
+        })
+        .await;
+        let namespace = testbed::control_plane::create_namespace(&client, name).await.expect("a namespace");
+        let operator_namespace = format!("{namespace}-system");
+        let system: Namespace = serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
+        rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], true).await;
+        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }
+    }
+
+    /// Sets a setting of the operator, from its next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the operator under its own ServiceAccount.
+    pub async fn start(&mut self) {
+        let kubeconfig = self
+            .plane
+            .service_account_kubeconfig(&self.operator_namespace, SERVICE_ACCOUNT)
+            .await
+            .expect("a kubeconfig of the ServiceAccount");
+        let log = self.log();
+        let mut start = Start::new(env!("CARGO_BIN_EXE_password-reset-operator"), &log)
+            .env("KUBECONFIG", kubeconfig)
+            .env("OPERATOR_NAMESPACE", &self.operator_namespace)
+            .env("WATCH_NAMESPACES", &self.namespace)
+            .env("LISTEN", "127.0.0.1:0")
+            .env("LOG", "info,password_reset_operator=debug");
+        for (name, value) in &self.env {
+            start = start.env(name, value);
+        }
+        self.operator = Some(start.spawn().expect("the operator starts"));
+    }
+
+    /// Kills the operator as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator.kill();
+        }
+    }
+
+    /// The operator's log so far.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.plane.folder().join(format!("{}.log", self.namespace))
+    }
+
+    /// Lets the operator read one object of the test's namespace, as whoever creates a provider or a list would.
+    pub async fn grant(&self, resource: &str, name: &str) {
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": format!("read-{resource}-{name}")},
+            "rules": [{"apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get", "list", "watch"]}]});
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": format!("read-{resource}-{name}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("read-{resource}-{name}")},
+            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": self.operator_namespace}]});
+        for object in [role, binding] {
+            self.apply(&object).await;
+        }
+    }
+
+    /// Applies any object to the test's namespace.
+    pub async fn apply(&self, object: &Value) {
+        let yaml = serde_json::to_string(object).expect("JSON");
+        testbed::control_plane::manifests::apply(&self.client, &self.namespace, &yaml).await.expect("it is accepted");
+    }
+
+    /// Creates or replaces a Secret and grants the operator to read it.
+    pub async fn secret(&self, name: &str, annotations: Value, labels: Value, data: Value) {
+        self.apply(&json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "annotations": annotations, "labels": labels}, "stringData": data}))
+            .await;
+        self.grant("secrets", name).await;
+    }
+
+    /// Creates a provider with its Secret. `extra` is merged into the spec.
+    pub async fn provider(&self, name: &str, origins: &[&str], secret: Value, block: Value, extra: Value) {
+        let annotations = json!({"passwordreset.dev/allowed-origins": origins.join(" ")});
+        self.secret(name, annotations, json!({}), secret).await;
+        let mut spec = block;
+        merge(&mut spec, extra);
+        self.apply(&json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "IdentityProvider",
+            "metadata": {"name": name}, "spec": spec}))
+            .await;
+    }
+
+    /// A MonoCloud provider for a simulator.
+    pub async fn monocloud(&self, name: &str, simulator: &Handle, extra: Value) {
+        let (url, credentials) = (simulator.base_url(), simulator.credentials());
+        let block = json!({"monoCloud": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
+        self.provider(name, &[&url], json!({"apiKey": credentials.api_key}), block, extra).await;
+    }
+
+    /// A Looker provider for a simulator.
+    pub async fn looker(&self, name: &str, simulator: &Handle, extra: Value) {
+        let (url, credentials) = (simulator.base_url(), simulator.credentials());
+        let block = json!({"looker": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
+        let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
+        self.provider(name, &[&url], secret, block, extra).await;
+    }
+
+    /// A PingOne provider for a simulator.
+    pub async fn pingone(&self, name: &str, simulator: &Handle, extra: Value) {
+        let (api, auth, credentials) = (simulator.base_url(), simulator.auth_url(), simulator.credentials());
+        let block = json!({"pingOne": {"environmentID": simulator.environment_id(), "baseURL": api, "authURL": auth,
+            "workerEnvironmentID": simulator.worker_environment_id(), "credentialsSecretRef": {"name": name}}});
+        let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
+        self.provider(name, &[&api, &auth], secret, block, extra).await;
+    }
+
+    /// Creates a policy.
+    pub async fn policy(&self, name: &str, spec: Value) {
+        self.apply(&json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "PasswordResetPolicy",
+            "metadata": {"name": name}, "spec": spec}))
+            .await;
+    }
+
+    /// Changes a policy by a merge patch.
+    pub async fn patch_policy(&self, name: &str, patch: Value) {
+        let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the policy is patched");
+    }
+
+    /// Changes a provider by a merge patch.
+    pub async fn patch_provider(&self, name: &str, patch: Value) {
+        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the provider is patched");
+    }
+
+    /// Deletes a policy.
+    pub async fn delete_policy(&self, name: &str) {
+        let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default()).await.expect("the policy is deleted");
+    }
+
+    /// Deletes a Secret.
+    pub async fn delete_secret(&self, name: &str) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default()).await.expect("the Secret is deleted");
+    }
+
+    /// Waits until the policy is as `wanted` says and returns it.
+    pub async fn policy_until(&self, name: &str, what: &str, wanted: impl Fn(&View) -> bool) -> View {
+        let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
+        self.until(what, wanted, || async { api.get(name).await.map(|o| serde_json::to_value(o).expect("JSON")) }).await
+    }
+
+    /// Waits until the provider is as `wanted` says and returns it.
+    pub async fn provider_until(&self, name: &str, what: &str, wanted: impl Fn(&View) -> bool) -> View {
+        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
+        self.until(what, wanted, || async { api.get(name).await.map(|o| serde_json::to_value(o).expect("JSON")) }).await
+    }
+
+    async fn until<F>(&self, what: &str, wanted: impl Fn(&View) -> bool, read: impl Fn() -> F) -> View
+    where
+        F: Future<Output = Result<Value, kube::Error>>,
+    {
+        let start = std::time::Instant::now();
+        loop {
+            let view = View(read().await.expect("the object is there"));
+            if wanted(&view) {
+                return view;
+            }
+            assert!(
+                start.elapsed() < DEADLINE,
+                "not seen in time: {what}\n{}\n--- operator ---\n{}",
+                serde_json::to_string_pretty(&view.0["status"]).unwrap_or_default(),
+                self.log_text().lines().rev().take(60).collect::<Vec<_>>().join("\n")
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What the operator asked of the API server.
+    pub async fn audit(&self) -> Vec<AuditEvent> {
+        let all = self.plane.audit().await.expect("the audit log");
+        all.into_iter().filter(|e| e.is_by_service_account(&self.operator_namespace, SERVICE_ACCOUNT)).collect()
+    }
+
+    /// The names of the ConfigMaps that hold ledgers.
+    pub async fn ledgers(&self) -> Vec<String> {
+        use k8s_openapi::api::core::v1::ConfigMap;
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.operator_namespace);
+        let maps = api.list(&Default::default()).await.expect("the ledgers");
+        maps.iter().map(|map| map.name_any()).filter(|name| name.starts_with("ledger-")).collect()
+    }
+}
+
+/// An object as JSON, with its conditions at hand.
+#[derive(Clone, Debug)]
+pub struct View(pub Value);
+
+impl View {
+    /// Status and reason of a condition, such as `True Enforced`; empty where it is absent.
+    pub fn condition(&self, type_: &str) -> String {
+        let conditions = self.0["status"]["conditions"].as_array();
+        let found = conditions.into_iter().flatten().find(|c| c["type"] == type_);
+        found.map_or_else(String::new, |c| {
+            format!("{} {}", c["status"].as_str().unwrap_or_default(), c["reason"].as_str().unwrap_or_default())
+        })
+    }
+
+    /// The message of a condition.
+    pub fn message(&self, type_: &str) -> String {
+        let conditions = self.0["status"]["conditions"].as_array();
+        let found = conditions.into_iter().flatten().find(|c| c["type"] == type_);
+        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// A counter of the whole policy.
+    pub fn count(&self, name: &str) -> i64 {
+        self.0["status"]["counts"][name].as_i64().unwrap_or_default()
+    }
+
+    /// Whether status speaks about the newest spec.
+    pub fn is_current(&self) -> bool {
+        self.0["status"]["observedGeneration"] == self.0["metadata"]["generation"]
+    }
+}
+
+/// Merges `extra` into `spec`, object by object.
+pub fn merge(spec: &mut Value, extra: Value) {
+    match (spec, extra) {
+        (Value::Object(spec), Value::Object(extra)) => {
+            for (key, value) in extra {
+                merge(spec.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (spec, extra) => *spec = extra,
+    }
+}
+
+/// A rate limit that never holds a test up.
+pub fn fast() -> Value {
+    json!({"rateLimit": {"requestsPerSecond": 1000, "burst": 1000, "maxConcurrentRequests": 8}})
+}
+
+/// A cutoff of a minute ago.
+pub fn cutoff() -> String {
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60);
+    now.round(jiff::Unit::Second).expect("a whole second").to_string()
+}

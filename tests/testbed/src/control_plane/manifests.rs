@@ -1,0 +1,71 @@
+//! How do YAML files get onto the API server, as with `kubectl apply`?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{self, Scope};
+use kube::{Api, Client, ResourceExt};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+const FIELD_MANAGER: &str = "testbed";
+
+/// Applies every document of `yaml` in its order, by server-side apply with strict field validation. Objects without a
+/// namespace go to `namespace`. CustomResourceDefinitions are waited for until they are established.
+///
+/// Errors name the object and carry the server's words.
+pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
+    let objects: Vec<Option<DynamicObject>> =
+        serde_yaml::from_multiple(yaml).context("this is not YAML with Kubernetes objects")?;
+    for object in objects.into_iter().flatten() {
+        let types = object.types.as_ref().context("a document has no apiVersion and kind")?;
+        let what = format!("{} {}", types.kind, object.name_any());
+        let kind = GroupVersionKind::try_from(types)?;
+        let (resource, capabilities) = discovery::pinned_kind(client, &kind)
+            .await
+            .with_context(|| format!("the API server does not know the kind of {what}"))?;
+        let api: Api<DynamicObject> = match capabilities.scope {
+            Scope::Cluster => Api::all_with(client.clone(), &resource),
+            Scope::Namespaced => {
+                let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
+                Api::namespaced_with(client.clone(), namespace, &resource)
+            }
+        };
+        let parameters = PatchParams {
+            field_validation: Some(kube::api::ValidationDirective::Strict),
+            ..PatchParams::apply(FIELD_MANAGER).force()
+        };
+        api.patch(&object.name_any(), &parameters, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("cannot apply {what}"))?;
+        if types.kind == "CustomResourceDefinition" {
+            wait_until_established(client, &object.name_any()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn wait_until_established(client: &Client, name: &str) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let status = definitions.get(name).await?.status.unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        let established =
+            conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
+        if established {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let said: Vec<String> = conditions
+                .iter()
+                .map(|c| format!("{}={} {}", c.type_, c.status, c.message.as_deref().unwrap_or_default()))
+                .collect();
+            bail!("{name} is not established: {}", said.join("; "));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
