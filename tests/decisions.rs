@@ -13,11 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::api::FailureCategory;
+use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::plan::decide::{
-    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide,
-    is_fresh,
+    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide, is_fresh,
 };
 use password_reset_operator::plan::evidence::TenantEvidence;
 use password_reset_operator::plan::ledger::{
@@ -111,6 +110,8 @@ enum Event {
     ChangesAnyway(usize),
     /// Signs in; when asked to change the password, gives up.
     SignsIn(usize),
+    /// Signs in and gives up; about one pass later, an admin clears the mark.
+    GivesUpAndIsCleared(usize),
     AdminClears(usize),
     AdminMarks(usize),
     AdminSetsTemporary(usize),
@@ -141,6 +142,8 @@ struct World {
     /// What happens, and after how many steps of the engine.
     history: std::vec::IntoIter<(u8, Event)>,
     next: Option<(u8, Event)>,
+    /// Marks that an admin clears later: when, and whose.
+    later: Vec<(i64, usize)>,
     unclear: Option<bool>,
     stop: bool,
     crashes: u32,
@@ -166,6 +169,7 @@ impl World {
             people,
             history,
             next,
+            later: Vec::new(),
             unclear: None,
             stop: false,
             crashes: 0,
@@ -180,6 +184,12 @@ impl World {
     /// One step of the engine takes a second, in which anything may happen.
     fn step(&mut self) -> Result<(), Crash> {
         self.now += 1;
+        let (now, later) = (self.now, std::mem::take(&mut self.later));
+        let (due, later): (Vec<_>, Vec<_>) = later.into_iter().partition(|(when, _)| *when <= now);
+        self.later = later;
+        for (_, i) in due {
+            self.happens(Event::AdminClears(i))?;
+        }
         while let Some((after, event)) = self.next {
             if after > 0 {
                 self.next = Some((after - 1, event));
@@ -223,6 +233,10 @@ impl World {
                 person.sign_in = Some(now);
             }
             Event::SignsIn(i) => self.people[i % n].sign_in = Some(now),
+            Event::GivesUpAndIsCleared(i) => {
+                self.people[i % n].sign_in = Some(now);
+                self.later.push((now + PERIOD + 20, i));
+            }
             Event::AdminClears(i) => {
                 let person = &mut self.people[i % n];
                 if person.mark {
@@ -281,6 +295,7 @@ impl World {
         }
         assert!(is_fresh(shown, at(self.now)), "{i} is written by an old row");
         assert!(self.now >= cutoff, "written before the cutoff");
+        assert_eq!(shown.disabled, Some(false), "{i} is disabled and was written to");
         let (now, unclear) = (self.now, self.unclear.take());
         let may_overlook = self.lag > 0 && self.lost_ledger;
         let person = &mut self.people[i];
@@ -334,6 +349,7 @@ struct Campaign {
     stored: BTreeMap<u16, Vec<u8>>,
     ledger: Ledger,
     stores: u32,
+    completed: BTreeSet<usize>,
     /// Who was called changed once: done for this cutoff, whatever happens later.
     was_changed: BTreeSet<usize>,
 }
@@ -343,6 +359,8 @@ struct Pass {
     verdicts: BTreeMap<usize, Verdict>,
     stores: u32,
     writes: u32,
+    /// Whose rows cost a read.
+    completed: BTreeSet<usize>,
 }
 
 impl Campaign {
@@ -354,7 +372,15 @@ impl Campaign {
             epoch: Epoch::Cutoff(cutoff),
         };
         let ledger = Ledger::with_shard_bytes(key.clone(), Retention::All, SHARD_BYTES);
-        Self { key, cutoff, stored: BTreeMap::new(), ledger, stores: 0, was_changed: BTreeSet::new() }
+        Self {
+            key,
+            cutoff,
+            stored: BTreeMap::new(),
+            ledger,
+            stores: 0,
+            completed: BTreeSet::new(),
+            was_changed: BTreeSet::new(),
+        }
     }
 
     fn restart(&mut self) {
@@ -403,6 +429,7 @@ impl Campaign {
         let mut decision = decide(&row, &self.facts(world, evidence, i, false), &rules, at(world.now));
         if decision.verdict == Verdict::NeedsRead {
             world.step()?;
+            self.completed.insert(i);
             let whole = world.answer(i, true);
             decision = decide(&whole, &self.facts(world, evidence, i, true), &rules, at(world.now));
             assert_ne!(decision.verdict, Verdict::NeedsRead, "a whole account lacks nothing");
@@ -449,6 +476,7 @@ impl Campaign {
 
     fn pass(&mut self, world: &mut World, evidence: &TenantEvidence) -> Result<Pass, Crash> {
         let stores = self.stores;
+        self.completed.clear();
         let mut verdicts = BTreeMap::new();
         let mut writes = 0;
         let mut due: Vec<usize> = Vec::new();
@@ -472,7 +500,7 @@ impl Campaign {
         self.store(world, self.ledger.dirty_shards())?;
         let mut tally = Tally::default();
         verdicts.values().for_each(|verdict| tally.add(*verdict));
-        Ok(Pass { tally, verdicts, stores: self.stores - stores, writes })
+        Ok(Pass { tally, verdicts, stores: self.stores - stores, writes, completed: self.completed.clone() })
     }
 
     /// Records the intent to write to everybody who is due and still looks so, then writes and reads back.
@@ -560,7 +588,7 @@ fn run(world: &mut World, campaigns: &mut [Campaign]) -> Vec<Pass> {
     let mut quiet = 0;
     let mut last = Vec::new();
     while quiet < 6 {
-        quiet = if world.next.is_none() { quiet + 1 } else { 0 };
+        quiet = if world.next.is_none() && world.later.is_empty() { quiet + 1 } else { 0 };
         last.clear();
         for n in 0..campaigns.len() {
             let evidence = evidence(campaigns, n, world.kind);
@@ -599,6 +627,9 @@ fn check_end(world: &World, campaigns: &[Campaign], last: &[Pass]) {
         assert_eq!((pass.writes, pass.stores), (0, 0), "another pass writes and stores nothing");
         for (i, person) in world.people.iter().enumerate() {
             let verdict = pass.verdicts[&i];
+            if matches!(verdict, Verdict::Compliant | Verdict::Changed | Verdict::Skip(_)) {
+                assert!(!pass.completed.contains(&i), "{i} is {verdict:?} and cost a read");
+            }
             let known = campaign.ledger.entry(&account(i)).map(|entry| entry.state);
             let ended = match verdict {
                 Verdict::NotTargeted => matches!(person.role, Role::Excluded),
@@ -692,6 +723,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => any::<usize>().prop_map(Event::Complies),
         1 => any::<usize>().prop_map(Event::ChangesAnyway),
         2 => any::<usize>().prop_map(Event::SignsIn),
+        2 => any::<usize>().prop_map(Event::GivesUpAndIsCleared),
         2 => any::<usize>().prop_map(Event::AdminClears),
         1 => any::<usize>().prop_map(Event::AdminMarks),
         1 => any::<usize>().prop_map(Event::AdminSetsTemporary),
