@@ -80,7 +80,7 @@ pub struct Everybody {
 pub enum EverybodyStage {
     /// About to be sent, or sent without a clear answer.
     Open,
-    /// It arrived; who signed in since and is unmarked has changed.
+    /// It arrived; who signed in since and is unmarked has changed. Until a complete pass has ended.
     Arrived,
     /// Done with: never sent again, who is due is required one by one.
     Closed,
