@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::codec::Head;
 use super::*;
 
 fn key() -> CampaignKey {
