@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::codec::Head;
 use super::*;
 
 fn key() -> CampaignKey {
@@ -473,8 +474,8 @@ enum Op {
     CloseUnsent(Vec<u64>),
     StoreAll,
     StoreBatch,
-    /// Crashes after so many shards of what is to be stored.
-    Crash(usize),
+    /// Crashes after so many shards of what is to be stored: before a batch, or all of it.
+    Crash(bool, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -488,7 +489,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => some.prop_map(Op::CloseUnsent),
         2 => Just(Op::StoreAll),
         2 => Just(Op::StoreBatch),
-        1 => (0usize..4).prop_map(Op::Crash),
+        2 => (any::<bool>(), 0usize..4).prop_map(|(batch, after)| Op::Crash(batch, after)),
     ]
 }
 
@@ -577,9 +578,9 @@ proptest! {
                         ..Model::default()
                     };
                 }
-                Op::Crash(after) => {
-                    let images = ledger.dirty_shards();
-                    let whole = after >= images.len();
+                Op::Crash(batch, after) => {
+                    let images = if batch { ledger.dirty_for_batch() } else { ledger.dirty_shards() };
+                    let whole = !batch && after >= images.len();
                     for image in images.into_iter().take(after) {
                         store.0.insert(image.index, image.bytes);
                     }
