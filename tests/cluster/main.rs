@@ -5,4 +5,8 @@ mod bed;
 #[path = "../support/rights.rs"]
 mod rights;
 
+mod history;
+mod once;
+mod tenant;
+
 mod campaign;
