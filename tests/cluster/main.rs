@@ -2,11 +2,16 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../providers_keycloak_monocloud/proxy.rs"]
+mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
 mod history;
-mod once;
 mod tenant;
 
+mod calls;
 mod campaign;
+mod control;
+mod once;
+mod writes;
