@@ -64,6 +64,15 @@ impl Context {
         namespaced.chain(cluster).collect()
     }
 
+    /// Waits until every provider object is known: one that is not might look deleted, and its protected users would not
+    /// count.
+    pub async fn providers_known(&self) {
+        self.providers.ready().await;
+        if let Some(cluster) = &self.cluster_providers {
+            cluster.ready().await;
+        }
+    }
+
     /// Has every policy looked at that names provider `id`.
     pub fn wake_policies_of(&self, id: &ProviderId) {
         for policy in self.policies.all() {

@@ -134,11 +134,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ));
     }
     let ready = async {
-        context.providers.ready().await;
+        context.providers_known().await;
         context.policies.ready().await;
-        if let Some(cluster) = &context.cluster_providers {
-            cluster.ready().await;
-        }
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         tokio::join!(retention::run(&context), forget_deleted(&context));

@@ -14,4 +14,5 @@ mod calls;
 mod campaign;
 mod control;
 mod once;
+mod start;
 mod writes;

@@ -50,6 +50,14 @@ impl Bed {
                 let yaml = serde_json::to_string(&crd).expect("JSON");
                 testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
             }
+            // A new kind is "(re)initializing" for a moment.
+            let policies: Api<PasswordResetPolicy> = Api::all(client.clone());
+            let providers: Api<IdentityProvider> = Api::all(client.clone());
+            while policies.list(&Default::default()).await.is_err()
+                || providers.list(&Default::default()).await.is_err()
+            {
+                tokio::time::sleep(POLL).await;
+            }
         })
         .await;
         let namespace = testbed::control_plane::create_namespace(&client, name).await.expect("a namespace");
