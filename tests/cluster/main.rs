@@ -6,3 +6,5 @@ mod bed;
 mod rights;
 
 mod campaign;
+mod objects;
+mod references;
