@@ -7,4 +7,5 @@ mod rights;
 
 mod campaign;
 mod objects;
+mod providers;
 mod references;

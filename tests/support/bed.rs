@@ -192,6 +192,12 @@ impl Bed {
         api.delete(name, &DeleteParams::default()).await.expect("the policy is deleted");
     }
 
+    /// Deletes a provider.
+    pub async fn delete_provider(&self, name: &str) {
+        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default()).await.expect("the provider is deleted");
+    }
+
     /// Deletes a Secret.
     pub async fn delete_secret(&self, name: &str) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
