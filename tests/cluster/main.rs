@@ -10,3 +10,6 @@ mod once;
 mod tenant;
 
 mod campaign;
+mod objects;
+mod providers;
+mod references;

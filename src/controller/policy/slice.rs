@@ -254,10 +254,7 @@ impl Driver<'_> {
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
-        let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
-        if was.is_some_and(|health| health != Health::Ready)
-            && self.context.registry.set_health(&self.ready.id, Health::Ready)
-        {
+        if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
         }
     }
@@ -317,7 +314,13 @@ impl Driver<'_> {
         if error.kind == ErrorKind::ResponseInvalid {
             run.pass = None;
         }
-        if self.context.registry.fault(&self.ready.id, fault, error.to_string(), Timestamp::now()) {
+        if self.context.registry.fault(
+            &self.ready.id,
+            &self.ready.connection,
+            fault,
+            error.to_string(),
+            Timestamp::now(),
+        ) {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }

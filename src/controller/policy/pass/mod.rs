@@ -10,9 +10,11 @@
 //! | [`rows`] | how does each row stand |
 //! | [`batch`] | require a change of those that are due, and confirm it |
 //! | [`counts`] | how many are what |
+//! | `fuse` | when do calls that were begun together stop |
 
 pub mod batch;
 pub mod counts;
+mod fuse;
 pub mod rows;
 pub mod task;
 
