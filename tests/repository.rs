@@ -67,7 +67,18 @@ fn assert_without(folder: &str, words: &[&str], why: &str) {
 
 #[test]
 fn decisions_and_reports_know_no_clock_no_client_and_no_chance() {
-    let impure = ["async ", ".await", "Timestamp::now", "Instant::now", "SystemTime::now", "rand::", "tokio::", "reqwest::", "std::fs", "std::net"];
+    let impure = [
+        "async ",
+        ".await",
+        "Timestamp::now",
+        "Instant::now",
+        "SystemTime::now",
+        "rand::",
+        "tokio::",
+        "reqwest::",
+        "std::fs",
+        "std::net",
+    ];
     for folder in ["src/plan", "src/status", "src/api"] {
         assert_without(folder, &impure, "what is decided and said depends on its arguments only");
     }
