@@ -282,6 +282,20 @@ fn a_crash_between_the_writes_of_two_shards_loses_nothing() {
 }
 
 #[test]
+fn what_was_forgotten_does_not_come_back_from_a_sealed_shard() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    let all = accounts(0..200);
+    all.iter().for_each(|account| ledger.record(*account, marked(11)));
+    let sealed = *all.iter().find(|account| !ledger.head.contains_key(account)).unwrap();
+    ledger.open_batch(&[sealed], at(20));
+    store.save_all(&mut ledger);
+    ledger.forget(&sealed);
+    store.save_batch(&mut ledger);
+    assert_eq!(store.load().unwrap().entry(&sealed), None);
+}
+
+#[test]
 fn a_crash_before_the_head_was_ever_stored_is_no_damage() {
     let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
     accounts(0..200).iter().for_each(|account| ledger.record(*account, marked(11)));
