@@ -5,4 +5,11 @@ mod bed;
 #[path = "../support/rights.rs"]
 mod rights;
 
+mod history;
+mod once;
+mod tenant;
+
 mod campaign;
+mod objects;
+mod providers;
+mod references;

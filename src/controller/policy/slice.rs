@@ -10,11 +10,12 @@ use super::dereference::{self, Ready, State, Target};
 use super::ledger::{CampaignLedger, LoadError};
 use super::native;
 use super::pass::{Halt, Pass, Progress, Work};
-use super::runs::TargetRun;
+use super::runs::{Asked, TargetRun};
 use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
+use crate::plan::capabilities::Visibility;
 use crate::plan::decide::{Rules, SETTLE_SECONDS};
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
@@ -26,6 +27,8 @@ use crate::status::TargetOutcome;
 
 /// A verification that is younger serves a pass as well as a new one.
 const VERIFIED_RECENTLY: Duration = Duration::from_secs(60);
+/// The rest before the next pass where a listing changed each time it was read.
+const MOVED_REST: Duration = Duration::from_secs(10);
 
 /// What a slice needs to know about its policy.
 pub struct Policy<'a> {
@@ -63,15 +66,7 @@ pub async fn advance(
     deadline: Instant,
 ) -> Slice {
     let Target { name, provider, health, suspension, state } = target;
-    let mut outcome = TargetOutcome {
-        name,
-        provider,
-        health,
-        suspension,
-        stop: None,
-        running: None,
-        complete: None,
-    };
+    let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
         State::NotYet => Duration::from_secs(60),
         State::Stop(stop) => {
@@ -80,9 +75,15 @@ pub async fn advance(
             schedule::STALLED_RETRY
         }
         State::Ready(ready) => {
-            if run.desired.as_ref() != Some(&ready.desired) {
+            let asked = Asked {
+                desired: ready.desired.clone(),
+                protected: ready.protected.clone(),
+                access: ready.spec.access,
+                suspension: outcome.suspension.clone(),
+            };
+            if run.asked.as_ref() != Some(&asked) {
                 run.restart();
-                run.desired = Some(ready.desired.clone());
+                run.asked = Some(asked);
             }
             let driver = Driver { ready: &ready, policy, context, gate };
             let next = driver.drive(run, &outcome, deadline).await;
@@ -107,6 +108,11 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn drive(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Duration {
+        if std::mem::take(&mut run.settled_before) {
+            let period = self.observe_period();
+            let at = schedule::first_look(period, self.policy.uid, self.context.started);
+            run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
+        }
         if run.pass.is_none()
             && let Some(next) = run.next_look
             && next > Instant::now()
@@ -169,7 +175,8 @@ impl Driver<'_> {
             slot => slot.insert(self.load(tenant.users).await?),
         };
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
-        let mut work = Work { ready: &ready, ledger, gate: self.gate.clone(), may_write };
+        let mut work =
+            Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
         let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
             native::advance(pass, &mut work, tenant, deadline).await
         } else {
@@ -216,6 +223,11 @@ impl Driver<'_> {
         Ok(())
     }
 
+    fn observe_period(&self) -> Duration {
+        let capabilities = self.ready.connection.provider.capabilities();
+        schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities)
+    }
+
     fn campaign(&self) -> CampaignKey {
         CampaignKey {
             tenant: self.ready.connection.tenant.id.clone(),
@@ -232,7 +244,8 @@ impl Driver<'_> {
             rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
             states: self.ready.desired.account_states,
             visibility: capabilities.visibility,
-            remember_compliant: !capabilities.list_shows_change_time,
+            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime
+                && !capabilities.list_shows_change_time,
             repeat_without_effect: capabilities.repeat_without_effect,
             settle_seconds: SETTLE_SECONDS,
             refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
@@ -241,8 +254,7 @@ impl Driver<'_> {
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
-        let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
-        if was.is_some_and(|health| health != Health::Ready) && self.context.registry.set_health(&self.ready.id, Health::Ready) {
+        if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
         }
     }
@@ -253,14 +265,12 @@ impl Driver<'_> {
             Progress::Wait(at) => at.saturating_duration_since(Instant::now()),
             Progress::Moved => {
                 run.pass = None;
-                Duration::ZERO
+                MOVED_REST
             }
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
-                let capabilities = self.ready.connection.provider.capabilities();
-                let period = schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities);
                 let now = Timestamp::now();
-                let wait = schedule::until(schedule::next_look(period, self.policy.uid, now), now);
+                let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
                 run.next_look = Some(Instant::now() + wait);
                 wait
             }
@@ -275,7 +285,10 @@ impl Driver<'_> {
                 Duration::from_secs(1)
             }
             Halt::Fenced => {
-                tracing::warn!(policy = self.policy.name, "the ledger was written by another operator; it is read again");
+                tracing::warn!(
+                    policy = self.policy.name,
+                    "the ledger was written by another operator; it is read again"
+                );
                 (run.pass, run.ledger) = (None, None);
                 self.pause(run)
             }
@@ -301,7 +314,13 @@ impl Driver<'_> {
         if error.kind == ErrorKind::ResponseInvalid {
             run.pass = None;
         }
-        if self.context.registry.fault(&self.ready.id, fault, error.to_string(), Timestamp::now()) {
+        if self.context.registry.fault(
+            &self.ready.id,
+            &self.ready.connection,
+            fault,
+            error.to_string(),
+            Timestamp::now(),
+        ) {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }
@@ -317,7 +336,13 @@ impl Driver<'_> {
     /// Closes what is open before a suspended tenant is left alone.
     async fn rest(&self, run: &mut TargetRun) {
         if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
-            let mut work = Work { ready: self.ready, ledger, gate: self.gate.clone(), may_write: false };
+            let mut work = Work {
+                ready: self.ready,
+                ledger,
+                metrics: &self.context.metrics,
+                gate: self.gate.clone(),
+                may_write: false,
+            };
             // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
             let _ = pass.close(&mut work).await;
         }

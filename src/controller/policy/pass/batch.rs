@@ -7,14 +7,16 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::fuse::Fuse;
 use super::rows::Row;
 use super::{Halt, Pass, Work, age};
+use crate::controller::registry::SharedTenant;
 use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal};
 use crate::plan::observed::{Account, AccountId, Mark, UserKey};
 use crate::plan::step::Step;
-use crate::controller::registry::SharedTenant;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+use crate::telemetry::metrics::WriteLabels;
 
 /// A row that decides a write is at most this old, else it is read again.
 pub(super) const FRESH: Duration = Duration::from_secs(30);
@@ -85,9 +87,21 @@ enum Sent {
     /// There is no such account any more.
     Gone,
     /// Nobody knows whether it arrived.
-    Unclear,
+    Unclear(ProviderError),
     /// Nothing was sent, because of the tenant or because writing stopped.
     Unsent(ProviderError),
+}
+
+impl Sent {
+    /// The word for metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
+            Sent::Refused(_) => "refused",
+            Sent::Unclear(_) => "unclear",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Unsent(_) => "not_sent",
+        }
+    }
 }
 
 impl Pass {
@@ -123,7 +137,9 @@ impl Pass {
     /// Sends the next part of the open batch.
     pub(super) async fn send(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        let part: Vec<Due> = batch.0.drain(..work.at_once().min(batch.0.len())).collect();
+        // Until one is accepted, no more are sent at once than it takes to tell that the tenant refuses them all.
+        let at_once = if self.accepted { work.at_once() } else { work.at_once().min(TENANT_REFUSAL) };
+        let part: Vec<Due> = batch.0.drain(..at_once.min(batch.0.len())).collect();
         if batch.0.is_empty() {
             self.batch = None;
         }
@@ -135,10 +151,17 @@ impl Pass {
             })
             .collect();
         let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
-        let (gate, now) = (&work.gate, work.now());
+        let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::default());
         let ended: Vec<(Due, Sent)> = futures::stream::iter(sending)
             .map(|(due, facts)| async move {
+                if let Some(error) = fuse.blown() {
+                    return (due, Sent::Unsent(error));
+                }
                 let sent = require(provider, tenant, &due.row, &facts, rules, gate, now).await;
+                fuse.saw(match &sent {
+                    Sent::Unsent(error) | Sent::Unclear(error) => Some(error),
+                    _ => None,
+                });
                 (due, sent)
             })
             .buffer_unordered(work.concurrency())
@@ -166,6 +189,8 @@ impl Pass {
         if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
             due.row.account.mark = account.mark;
         }
+        let labels = WriteLabels { provider: work.capabilities().name, outcome: sent.word() };
+        work.metrics.provider_writes.get_or_create(&labels).inc();
         let intent = work.ledger.ledger.entry(&due.key);
         let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
         match (sent, intent) {
@@ -194,7 +219,7 @@ impl Pass {
                 work.ledger.ledger.close_unsent(&[due.key]);
                 self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
             }
-            (Sent::Unclear, _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
+            (Sent::Unclear(_), _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
             (Sent::Unsent(error), _) => {
                 self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
                 return Some(error);
@@ -243,13 +268,17 @@ impl Pass {
         let now = Instant::now();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.at <= now && ready.len() < work.at_once() { ready.push(waiting.due) } else { later.push(waiting) }
+            if waiting.at <= now && ready.len() < work.at_once() {
+                ready.push(waiting.due)
+            } else {
+                later.push(waiting)
+            }
         }
         self.waiting = later;
-        let provider = work.provider();
+        let (provider, fuse) = (work.provider(), &Fuse::default());
         let read: Vec<(Due, Result<Account, ProviderError>)> = futures::stream::iter(ready)
             .map(|due| async move {
-                let read = provider.read(&due.row.account.id).await;
+                let read = fuse.call(async || provider.read(&due.row.account.id).await).await;
                 (due, read)
             })
             .buffer_unordered(work.concurrency())
@@ -356,7 +385,7 @@ async fn require(
                 Err(_) => Sent::Unseen,
             },
         },
-        Err(error) if error.effect_unknown => Sent::Unclear,
+        Err(error) if error.effect_unknown => Sent::Unclear(error),
         Err(error) => match error.kind {
             ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
             ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),

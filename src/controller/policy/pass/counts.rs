@@ -102,6 +102,23 @@ impl Counts {
         }
     }
 
+    /// Counts a listed user whose account was there once and is not any more.
+    pub fn gone_entry(&mut self) {
+        self.by_key.add(Verdict::Skip(SkipReason::Gone));
+    }
+
+    /// Whether the account was seen in this round, by key or in a listing.
+    pub fn has_seen(&self, key: AccountKey) -> bool {
+        self.keyed.contains(&key) || self.seen.contains(&key)
+    }
+
+    /// Sets how many accounts a complete listing does not show any more.
+    pub fn gone(&mut self, accounts: u64) {
+        if accounts > 0 {
+            self.listed.skipped.insert(SkipReason::Gone, accounts);
+        }
+    }
+
     /// Counts an entry that names two accounts.
     pub fn ambiguous(&mut self, place: &Place) {
         self.by_key.add_failure(place.to_string(), FailureCategory::Ambiguous);
