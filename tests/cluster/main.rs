@@ -2,14 +2,19 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../providers_keycloak_monocloud/proxy.rs"]
+mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
 mod history;
-mod once;
 mod tenant;
 
+mod calls;
 mod campaign;
 mod objects;
 mod providers;
 mod references;
+mod control;
+mod once;
+mod writes;
