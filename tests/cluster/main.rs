@@ -6,6 +6,7 @@ mod bed;
 mod rights;
 
 mod campaign;
+mod answers;
 mod objects;
 mod providers;
 mod references;

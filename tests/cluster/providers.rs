@@ -199,15 +199,16 @@ async fn outage(name: &str, simulator: &Handle, bed: &Bed, action: Action, write
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_resumes_where_an_outage_stopped_it() {
-    let failures = [("unavailable", Action::Status(503)), ("reset", Action::Reset)];
-    for (name, action) in failures {
+    let run = async |name: &str, action: Action| {
         let simulator = MonoCloud::start(Options::ordinary(60)).await.expect("a simulator");
         let mut bed = Bed::new(name).await;
         bed.start().await;
-        bed.monocloud("mc", &simulator, json!({"rateLimit": {"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4}})).await;
+        let slow = json!({"rateLimit": {"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4}});
+        bed.monocloud("mc", &simulator, slow).await;
         bed.enforce("inc", "mc", everybody()).await;
         outage(name, &simulator, &bed, action, monocloud::FORCE_RESET).await;
-    }
+    };
+    tokio::join!(run("unavailable", Action::Status(503)), run("reset", Action::Reset));
 }
 
 #[tokio::test(flavor = "multi_thread")]
