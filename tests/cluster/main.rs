@@ -12,6 +12,7 @@ mod tenant;
 
 mod calls;
 mod campaign;
+mod answers;
 mod objects;
 mod providers;
 mod references;

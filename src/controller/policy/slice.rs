@@ -21,6 +21,7 @@ use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
 use crate::plan::ledger::{CampaignKey, refusal_tag};
+use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
@@ -212,10 +213,13 @@ impl Driver<'_> {
             })
     }
 
-    /// Verifies the tenant, unless that was done a moment ago.
+    /// Verifies the tenant, unless that was done a moment ago and speaks for going on: what speaks against it may have
+    /// been corrected since.
     async fn verify(&self) -> Result<(), Halt> {
+        let believable = dereference::clocks(self.ready, Timestamp::now()).believable();
+        let good = |tenant: &Tenant| believable && !matches!(tenant.enforceable, Enforceable::No(_));
         let verified = self.ready.entry.verified.as_ref();
-        if verified.is_some_and(|(_, at)| at.elapsed() < VERIFIED_RECENTLY) {
+        if verified.is_some_and(|(tenant, at)| at.elapsed() < VERIFIED_RECENTLY && good(tenant)) {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
