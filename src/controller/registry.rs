@@ -41,6 +41,9 @@ impl ProviderId {
     }
 }
 
+/// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
+const SHOWS_AFTER: Duration = Duration::from_secs(28);
+
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
     /// The tenant's identity.
@@ -56,13 +59,13 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl SharedTenant {
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` if the account has been
-    /// written since: that row must not decide, read it again.
+    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
+    /// an earlier write of any policy yet: it must not decide.
     pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
         let now = Instant::now();
         let mut written = locked(&self.written);
         written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
-        if written.get(account).is_some_and(|at| *at >= row) {
+        if written.get(account).is_some_and(|at| *at + SHOWS_AFTER > row) {
             return false;
         }
         written.insert(account.clone(), now);

@@ -15,8 +15,7 @@ use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
-use crate::plan::capabilities::Visibility;
-use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
@@ -175,6 +174,9 @@ impl Driver<'_> {
             Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
             slot => slot.insert(self.load(tenant.users).await?),
         };
+        if run.pass.is_none() {
+            ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
+        }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
         let mut work =
             Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
@@ -242,18 +244,13 @@ impl Driver<'_> {
     }
 
     fn rules(&self, cutoff: Timestamp) -> Rules {
-        let capabilities = self.ready.connection.provider.capabilities();
-        Rules {
+        Rules::new(
+            self.ready.connection.provider.capabilities(),
             cutoff,
-            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
-            states: self.ready.desired.account_states,
-            visibility: capabilities.visibility,
-            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime
-                && !capabilities.list_shows_change_time,
-            repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
-            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
-        }
+            matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            self.ready.desired.account_states,
+            refusal_tag(self.policy.generation, self.policy.token),
+        )
     }
 
     /// The tenant has answered well: whatever a pass has said against it is over.

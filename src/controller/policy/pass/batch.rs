@@ -80,6 +80,8 @@ enum Sent {
     Seen { account: Account, written: bool },
     /// Accepted, but no answer shows the account.
     Unseen,
+    /// Another policy has written to it, which may not show yet.
+    Later,
     /// It turned out not to be due.
     NotDue(Account),
     /// Refused for good.
@@ -99,7 +101,7 @@ impl Sent {
             Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
             Sent::Refused(_) => "refused",
             Sent::Unclear(_) => "unclear",
-            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Unsent(_) => "not_sent",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => "not_sent",
         }
     }
 }
@@ -214,6 +216,10 @@ impl Pass {
                     let tag = self.rules.refusal_tag;
                     self.became(work, due, after_refusal(&intent, refusal, tag, work.now()));
                 }
+            }
+            (Sent::Later, _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                self.waiting.push(Waiting::after(FRESH, due));
             }
             (Sent::Gone, _) => {
                 work.ledger.ledger.close_unsent(&[due.key]);
@@ -370,7 +376,7 @@ async fn require(
                     return Sent::NotDue(account);
                 }
                 if !tenant.claim(id, Instant::now()) {
-                    return Sent::NotDue(account);
+                    return Sent::Later;
                 }
             }
             Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
