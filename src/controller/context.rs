@@ -64,15 +64,6 @@ impl Context {
         namespaced.chain(cluster).collect()
     }
 
-    /// Waits until every provider object is known: one that is not might look deleted, and its protected users would not
-    /// count.
-    pub async fn providers_known(&self) {
-        self.providers.ready().await;
-        if let Some(cluster) = &self.cluster_providers {
-            cluster.ready().await;
-        }
-    }
-
     /// Has every policy looked at that names provider `id`.
     pub fn wake_policies_of(&self, id: &ProviderId) {
         for policy in self.policies.all() {
@@ -80,6 +71,14 @@ impl Context {
             if policy.spec.targets.iter().any(|t| ProviderId::of(&t.provider_ref, &namespace) == *id) {
                 self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
             }
+        }
+    }
+
+    /// Waits until the provider objects have been listed once.
+    pub async fn providers_ready(&self) {
+        self.providers.ready().await;
+        if let Some(cluster) = &self.cluster_providers {
+            cluster.ready().await;
         }
     }
 

@@ -10,9 +10,13 @@ mod rights;
 mod history;
 mod tenant;
 
+mod answers;
 mod calls;
 mod campaign;
 mod control;
+mod objects;
 mod once;
+mod providers;
+mod references;
 mod start;
 mod writes;

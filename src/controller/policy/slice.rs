@@ -15,12 +15,12 @@ use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
-use crate::plan::capabilities::Visibility;
-use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
 use crate::plan::ledger::{CampaignKey, refusal_tag};
+use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
@@ -174,6 +174,9 @@ impl Driver<'_> {
             Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
             slot => slot.insert(self.load(tenant.users).await?),
         };
+        if run.pass.is_none() {
+            ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
+        }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
         let mut work =
             Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
@@ -212,10 +215,13 @@ impl Driver<'_> {
             })
     }
 
-    /// Verifies the tenant, unless that was done a moment ago.
+    /// Verifies the tenant, unless that was done a moment ago and speaks for going on: what speaks against it may have
+    /// been corrected since.
     async fn verify(&self) -> Result<(), Halt> {
+        let believable = dereference::clocks(self.ready, Timestamp::now()).believable();
+        let good = |tenant: &Tenant| believable && !matches!(tenant.enforceable, Enforceable::No(_));
         let verified = self.ready.entry.verified.as_ref();
-        if verified.is_some_and(|(_, at)| at.elapsed() < VERIFIED_RECENTLY) {
+        if verified.is_some_and(|(tenant, at)| at.elapsed() < VERIFIED_RECENTLY && good(tenant)) {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
@@ -238,26 +244,18 @@ impl Driver<'_> {
     }
 
     fn rules(&self, cutoff: Timestamp) -> Rules {
-        let capabilities = self.ready.connection.provider.capabilities();
-        Rules {
+        Rules::new(
+            self.ready.connection.provider.capabilities(),
             cutoff,
-            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
-            states: self.ready.desired.account_states,
-            visibility: capabilities.visibility,
-            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime
-                && !capabilities.list_shows_change_time,
-            repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
-            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
-        }
+            matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            self.ready.desired.account_states,
+            refusal_tag(self.policy.generation, self.policy.token),
+        )
     }
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
-        let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
-        if was.is_some_and(|health| health != Health::Ready)
-            && self.context.registry.set_health(&self.ready.id, Health::Ready)
-        {
+        if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
         }
     }
@@ -317,7 +315,13 @@ impl Driver<'_> {
         if error.kind == ErrorKind::ResponseInvalid {
             run.pass = None;
         }
-        if self.context.registry.fault(&self.ready.id, fault, error.to_string(), Timestamp::now()) {
+        if self.context.registry.fault(
+            &self.ready.id,
+            &self.ready.connection,
+            fault,
+            error.to_string(),
+            Timestamp::now(),
+        ) {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }

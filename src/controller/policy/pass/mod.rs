@@ -10,9 +10,11 @@
 //! | [`rows`] | how does each row stand |
 //! | [`batch`] | require a change of those that are due, and confirm it |
 //! | [`counts`] | how many are what |
+//! | `fuse` | when do calls that were begun together stop |
 
 pub mod batch;
 pub mod counts;
+mod fuse;
 pub mod rows;
 pub mod task;
 
@@ -28,13 +30,14 @@ use self::rows::Row;
 use self::task::{Search, Task};
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;
-use super::native::with_everybody;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
+use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey};
 use crate::plan::observed::AccountId;
+use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 use crate::telemetry::metrics::Metrics;
 
@@ -274,9 +277,9 @@ impl Pass {
     pub(in crate::controller::policy) fn facts(&self, work: &Work<'_>, key: AccountKey, complete: bool) -> Facts {
         Facts {
             entry: work.ledger.ledger.entry(&key),
-            evidence: with_everybody(
+            evidence: Evidence::join(
                 work.ledger.evidence.as_ref().and_then(|evidence| evidence.get(&key)),
-                work.ledger.ledger.everybody(),
+                arrived(work.ledger.ledger.everybody()),
             ),
             protected: self.protected.contains(&key),
             own: self.own == Some(key),

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::counts::Origin;
+use super::fuse::Fuse;
 use super::rows::Row;
 use super::{Halt, Pass, Work, concerns_tenant};
 use crate::controller::policy::dereference::Ready;
@@ -167,11 +168,11 @@ impl Pass {
                 asked.push((purpose, key));
             }
         }
-        let provider = work.provider();
         type Found = (Instant, Result<Vec<Account>, ProviderError>);
+        let (provider, fuse) = (work.provider(), &Fuse::default());
         let answers: Vec<((Purpose, SelectedKey), Found)> = futures::stream::iter(asked)
             .map(|(purpose, key)| async move {
-                let found = provider.find(&key.key).await;
+                let found = fuse.call(async || provider.find(&key.key).await).await;
                 ((purpose, key), (Instant::now(), found))
             })
             .buffered(work.concurrency())
@@ -252,11 +253,10 @@ impl Pass {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);
                 self.rows.push_back(row);
             }
-            // Its account was there in an earlier pass: it has been deleted, not misspelt.
-            (Purpose::Select, _, None) if work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some() => {
-                self.counts.gone_entry();
+            (Purpose::Select, _, None) => {
+                let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
+                self.counts.nobody(&key.place, known_before);
             }
-            (Purpose::Select, _, None) => self.counts.missing(&key.place),
             (Purpose::Select, None, Some(_)) => self.counts.ambiguous(&key.place),
         }
         Ok(())
