@@ -10,13 +10,19 @@ mod rights;
 mod history;
 mod tenant;
 
-mod answers;
 mod calls;
 mod campaign;
 mod control;
-mod objects;
+mod drift;
+mod modes;
+mod native;
 mod once;
-mod providers;
-mod references;
+mod selection;
+mod sessions;
 mod start;
 mod writes;
+
+mod answers;
+mod objects;
+mod providers;
+mod references;
