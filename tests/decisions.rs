@@ -13,11 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::api::FailureCategory;
+use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::plan::decide::{
-    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide,
-    is_fresh,
+    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide, is_fresh,
 };
 use password_reset_operator::plan::evidence::TenantEvidence;
 use password_reset_operator::plan::ledger::{

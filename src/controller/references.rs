@@ -185,10 +185,13 @@ impl References {
 pub async fn read_once(client: &Client, reference: &Reference) -> Result<Seen, kube::Error> {
     let Reference { kind, namespace, name } = reference;
     let found = match kind {
-        Kind::Secret => Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(secret_content)),
-        Kind::ConfigMap => {
-            Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(config_map_content))
+        Kind::Secret => {
+            Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(secret_content))
         }
+        Kind::ConfigMap => Api::<ConfigMap>::namespaced(client.clone(), namespace)
+            .get_opt(name)
+            .await
+            .map(|o| o.map(config_map_content)),
     };
     match found {
         Ok(Some(content)) => Ok(Seen::Present(Arc::new(content))),

@@ -232,8 +232,7 @@ impl Registry {
 impl Inner {
     /// The lowest rate of all objects of a tenant holds; a tenant that nobody names is forgotten.
     fn adjust(&mut self, tenant: &str) {
-        let named: Vec<&Entry> =
-            self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
+        let named: Vec<&Entry> = self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
         let lowest = named.iter().map(|e| &e.spec.rate_limit).min_by_key(|r| r.requests_per_second);
         match (lowest, self.tenants.get(tenant)) {
             (Some(limits), Some(shared)) => shared.limiter.set_limits(limits.into()),

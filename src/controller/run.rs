@@ -102,14 +102,28 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let mut controllers = tokio::task::JoinSet::new();
     for (woken, part) in provider_parts {
-        controllers.spawn(control("IdentityProvider", part, woken, context.clone(), stop.clone(), provider::reconcile_namespaced));
+        controllers.spawn(control(
+            "IdentityProvider",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            provider::reconcile_namespaced,
+        ));
     }
     if let Some((woken, part)) = cluster_part {
         let kind = "ClusterIdentityProvider";
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        controllers.spawn(control("PasswordResetPolicy", part, woken, context.clone(), stop.clone(), policy::reconcile));
+        controllers.spawn(control(
+            "PasswordResetPolicy",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            policy::reconcile,
+        ));
     }
     let ready = async {
         context.providers.ready().await;
@@ -187,10 +201,15 @@ async fn prepare(client: &Client, settings: &Settings) -> Option<(String, bool)>
             }
         }
     }
-    let cluster_kind = match Api::<ClusterIdentityProvider>::all(client.clone()).list(&ListParams::default().limit(1)).await {
+    let cluster_kind = match Api::<ClusterIdentityProvider>::all(client.clone())
+        .list(&ListParams::default().limit(1))
+        .await
+    {
         Ok(_) => true,
         Err(error) => {
-            tracing::warn!("ClusterIdentityProviders are off: they cannot be listed ({error}); grant it by a ClusterRole and restart");
+            tracing::warn!(
+                "ClusterIdentityProviders are off: they cannot be listed ({error}); grant it by a ClusterRole and restart"
+            );
             false
         }
     };
@@ -199,7 +218,10 @@ async fn prepare(client: &Client, settings: &Settings) -> Option<(String, bool)>
 
 async fn listable<K>(client: &Client, namespace: Option<&str>) -> Result<(), String>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let api: Api<Guarded<K>> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -211,9 +233,10 @@ where
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
         }
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Err(format!("the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may", K::plural(&())))
-        }
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(
+            "the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may",
+            K::plural(&())
+        )),
         Err(error) => Err(format!("the API server does not answer: {error}")),
     }
 }

@@ -66,7 +66,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
 /// Each watch has its own store, since the list of one namespace must not remove the objects of another.
 pub fn namespaced<K>(client: &Client, namespaces: &[String]) -> (Stores<K>, Vec<Part<K>>)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let parts = if namespaces.is_empty() {
         vec![part(Api::all(client.clone()), None)]
@@ -79,7 +85,13 @@ where
 /// Watches a cluster-scoped kind.
 pub fn cluster<K>(client: &Client) -> (Stores<K>, Part<K>)
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let part = part(Api::all(client.clone()), None);
     (Stores(vec![part.store.clone()]), part)
@@ -105,4 +117,3 @@ fn pruned<K: Resource<DynamicType = ()>>(mut object: Guarded<K>) -> Guarded<K> {
     object.managed_fields_mut().clear();
     object
 }
-

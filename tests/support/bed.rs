@@ -54,7 +54,8 @@ impl Bed {
         .await;
         let namespace = testbed::control_plane::create_namespace(&client, name).await.expect("a namespace");
         let operator_namespace = format!("{namespace}-system");
-        let system: Namespace = serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
+        let system: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
         rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], true).await;
         Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }

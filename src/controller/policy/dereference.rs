@@ -97,7 +97,12 @@ async fn target(
     let suspension = guard::suspension(Switches {
         operator: context.settings.suspend,
         provider: object.filter(|o| o.suspend).map(|_| provider.as_str()),
-        annotation: policy.metadata.annotations.as_ref().and_then(|a| a.get(crate::api::PAUSED_ANNOTATION)).map(String::as_str),
+        annotation: policy
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(crate::api::PAUSED_ANNOTATION))
+            .map(String::as_str),
         spec: spec.suspend,
     });
     let health = entry.as_ref().map_or(Health::Unverified, |e| e.health.clone());
@@ -118,7 +123,10 @@ async fn target(
         target.state = State::Stop(Stop::stalled(
             Reason::ProviderNotAllowed,
             path,
-            format!("{} does not allow namespace {namespace}; its owner can add it to spec.allowedNamespaces", target.provider),
+            format!(
+                "{} does not allow namespace {namespace}; its owner can add it to spec.allowedNamespaces",
+                target.provider
+            ),
         ));
         return target;
     }
@@ -137,8 +145,7 @@ async fn target(
         }
     };
     let tenant = entry.tenant_id.clone();
-    let named: Vec<_> =
-        objects.iter().filter(|(_, spec)| connect::tenant_id(spec).ok() == tenant).cloned().collect();
+    let named: Vec<_> = objects.iter().filter(|(_, spec)| connect::tenant_id(spec).ok() == tenant).cloned().collect();
     let protected = match context.registry.protection(&named) {
         Protection::NotKnownYet => None,
         Protection::Known(users) => {
@@ -155,8 +162,7 @@ async fn target(
             Some(keys)
         }
     };
-    target.state =
-        State::Ready(Box::new(Ready { id, spec: object.clone(), connection, entry, desired, protected }));
+    target.state = State::Ready(Box::new(Ready { id, spec: object.clone(), connection, entry, desired, protected }));
     target
 }
 
@@ -217,7 +223,10 @@ impl Lists {
         let mut groups = [Vec::new(), Vec::new()];
         for (group, references) in groups.iter_mut().zip(&self.0[index]) {
             for (reference, key) in references {
-                let seen = if settled && !context.references.is_watched(reference) && context.references.is_full(context.settings.max_watched_lists) {
+                let seen = if settled
+                    && !context.references.is_watched(reference)
+                    && context.references.is_full(context.settings.max_watched_lists)
+                {
                     references::read_once(&context.client, reference).await.unwrap_or(Seen::NotYet)
                 } else {
                     context.references.read(reference, dependant).await
@@ -244,12 +253,16 @@ fn list(reference: &Reference, key: &str, seen: Seen, context: &Context) -> Opti
     let Reference { kind, namespace, name } = reference;
     Some(match seen {
         Seen::NotYet => return None,
-        Seen::Absent => {
-            Err(ListUnavailable::NotFound(format!("{} {name} does not exist in namespace {namespace}; create it", kind.name())))
-        }
+        Seen::Absent => Err(ListUnavailable::NotFound(format!(
+            "{} {name} does not exist in namespace {namespace}; create it",
+            kind.name()
+        ))),
         Seen::Forbidden => {
             let lines = grant_lines(kind.resource(), namespace, name, &context.service_account);
-            Err(ListUnavailable::Forbidden(format!("the operator may not read {} {name}; grant it:\n{lines}", kind.name())))
+            Err(ListUnavailable::Forbidden(format!(
+                "the operator may not read {} {name}; grant it:\n{lines}",
+                kind.name()
+            )))
         }
         Seen::Present(content) => usable(*kind, name, &content).and_then(|()| {
             content.data.get(key).cloned().ok_or_else(|| {

@@ -63,15 +63,7 @@ pub async fn advance(
     deadline: Instant,
 ) -> Slice {
     let Target { name, provider, health, suspension, state } = target;
-    let mut outcome = TargetOutcome {
-        name,
-        provider,
-        health,
-        suspension,
-        stop: None,
-        running: None,
-        complete: None,
-    };
+    let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
         State::NotYet => Duration::from_secs(60),
         State::Stop(stop) => {
@@ -242,7 +234,9 @@ impl Driver<'_> {
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
         let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
-        if was.is_some_and(|health| health != Health::Ready) && self.context.registry.set_health(&self.ready.id, Health::Ready) {
+        if was.is_some_and(|health| health != Health::Ready)
+            && self.context.registry.set_health(&self.ready.id, Health::Ready)
+        {
             self.context.wake_provider(&self.ready.id);
         }
     }
@@ -275,7 +269,10 @@ impl Driver<'_> {
                 Duration::from_secs(1)
             }
             Halt::Fenced => {
-                tracing::warn!(policy = self.policy.name, "the ledger was written by another operator; it is read again");
+                tracing::warn!(
+                    policy = self.policy.name,
+                    "the ledger was written by another operator; it is read again"
+                );
                 (run.pass, run.ledger) = (None, None);
                 self.pause(run)
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Where the time of a step stands.
-const TIME_COLUMN: usize = 86;
+/// Where the time of a step ends, on a terminal that is wide enough.
+const TIME_COLUMN: usize = 92;
 const REDRAW: Duration = Duration::from_millis(120);
 /// Without a terminal: how often a step that takes long says so.
 const STILL: Duration = Duration::from_secs(10);
@@ -45,6 +45,11 @@ impl Screen {
         let interactive = terminal && io::stdin().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { interactive, colour, started: Instant::now() }
+    }
+
+    /// Says that something is so.
+    pub fn good(&self, text: &str) {
+        self.line(&format!("  {} {text}", self.ink(Ink::Green, "✓")));
     }
 
     /// Whether somebody is looking.
@@ -120,10 +125,17 @@ impl Screen {
         result
     }
 
+    /// The columns of the terminal; 100 where there is none or it does not say.
+    pub fn width(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(io::stdout());
+        size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
+    }
+
     /// A line with a sign before it and a time behind it.
     fn timed(&self, ink: Ink, sign: char, text: &str, time: Duration) {
-        let room = " ".repeat((TIME_COLUMN - 4).saturating_sub(text.chars().count()).max(2));
-        let time = format!("{:>6}", seconds(time));
+        let time = seconds(time);
+        let used = 4 + text.chars().count() + time.chars().count();
+        let room = " ".repeat(TIME_COLUMN.min(self.width()).saturating_sub(used).max(2));
         self.line(&format!("  {} {text}{room}{}", self.ink(ink, &sign.to_string()), self.ink(Ink::Dim, &time)));
     }
 
@@ -131,7 +143,7 @@ impl Screen {
         let time = time.as_secs();
         if self.interactive {
             let sign = self.ink(Ink::Yellow, &SPINNER[turn % SPINNER.len()].to_string());
-            let text = fit(&format!("  {sign} {doing} … {time} s"), width());
+            let text = fit(&format!("  {sign} {doing} … {time} s"), self.width());
             let mut out = io::stdout().lock();
             let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
         } else {
@@ -163,7 +175,7 @@ impl<'a> Live<'a> {
     /// Shows `lines` in place of the ones before. `moving`, such as a clock, is left out where there is no terminal.
     pub fn draw(&mut self, lines: Vec<String>, moving: &str) {
         if self.screen.interactive {
-            let width = width();
+            let width = self.screen.width();
             let mut out = String::new();
             if self.drawn > 0 {
                 out.push_str(&format!("\x1b[{}A", self.drawn));
@@ -198,12 +210,6 @@ pub fn seconds(time: Duration) -> String {
         whole if whole >= 60 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
-}
-
-/// The columns of the terminal; 100 where it does not say.
-fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
 }
 
 /// `line` without what goes beyond `width` columns: a line that wraps could not be drawn over.

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::rows::Row;
 use super::{Halt, Pass, Work, age};
+use crate::controller::registry::SharedTenant;
 use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal};
 use crate::plan::observed::{Account, AccountId, Mark, UserKey};
 use crate::plan::step::Step;
-use crate::controller::registry::SharedTenant;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 
 /// A row that decides a write is at most this old, else it is read again.
@@ -243,7 +243,11 @@ impl Pass {
         let now = Instant::now();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.at <= now && ready.len() < work.at_once() { ready.push(waiting.due) } else { later.push(waiting) }
+            if waiting.at <= now && ready.len() < work.at_once() {
+                ready.push(waiting.due)
+            } else {
+                later.push(waiting)
+            }
         }
         self.waiting = later;
         let provider = work.provider();

@@ -277,7 +277,11 @@ impl Pass {
 fn concerns_tenant(error: &ProviderError) -> bool {
     !matches!(
         error.kind,
-        ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::ResponseInvalid | ErrorKind::PermissionDenied
+        ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::Rejected
+            | ErrorKind::ResponseInvalid
+            | ErrorKind::PermissionDenied
     )
 }
 

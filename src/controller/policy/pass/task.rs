@@ -212,7 +212,9 @@ impl Pass {
         if self.protected.contains(&account) || self.excluded.contains(&account) || self.own == Some(account) {
             return false;
         }
-        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else { return false };
+        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else {
+            return false;
+        };
         match entry.state {
             State::Changed => self.counts.known(account, Verdict::Changed),
             State::Compliant => self.counts.known(account, Verdict::Compliant),
@@ -222,7 +224,13 @@ impl Pass {
     }
 
     /// Takes in whom a key names.
-    fn found(&mut self, work: &mut Work<'_>, purpose: Purpose, key: &SelectedKey, mut rows: Vec<Row>) -> Result<(), Halt> {
+    fn found(
+        &mut self,
+        work: &mut Work<'_>,
+        purpose: Purpose,
+        key: &SelectedKey,
+        mut rows: Vec<Row>,
+    ) -> Result<(), Halt> {
         let account = (rows.len() == 1).then(|| work.account_key(&rows[0].account.id));
         match (purpose, account, rows.pop()) {
             (Purpose::Protect, Some(account), _) => {
@@ -300,9 +308,11 @@ impl Pass {
         match kind {
             Kind::Exclude => self.excluded.extend(page.accounts.iter().map(|a| work.account_key(&a.id))),
             Kind::Search => page.accounts.iter().for_each(|account| self.search.offer(account, received)),
-            Kind::List => self
-                .rows
-                .extend(page.accounts.into_iter().map(|account| Row { account, received, origin: Origin::Listing })),
+            Kind::List => self.rows.extend(page.accounts.into_iter().map(|account| Row {
+                account,
+                received,
+                origin: Origin::Listing,
+            })),
         }
         if ended {
             match (kind, self.tasks.pop_front()) {
@@ -316,7 +326,8 @@ impl Pass {
 
     fn end_search(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Search { wanted, found, .. } = std::mem::take(&mut self.search);
-        let mut wanted: Vec<_> = wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
+        let mut wanted: Vec<_> =
+            wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
         // In the order of the spec, so that samples are the same each time.
         wanted.sort_by(|(_, (_, a)), (_, (_, b))| a.place.cmp(&b.place));
         for (folded, (purpose, key)) in wanted {
