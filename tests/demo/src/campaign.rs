@@ -24,6 +24,8 @@ use crate::tenants::{Beginnings, Tenant, Writes};
 /// How long an outcome is awaited. A write without effect is read again over half a minute, and tried once more.
 const DEADLINE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(200);
+/// How often the providers' ledgers are counted while somebody watches.
+const COUNT_EVERY: Duration = Duration::from_millis(600);
 const RECONCILE: &str = "passwordreset.dev/reconcile";
 /// People of each tenant who change their passwords before anybody requires it.
 const EARLY: usize = 12;
@@ -44,6 +46,8 @@ pub struct Campaign<'a> {
     /// By tenant: who changed the password before being asked.
     early: Vec<BTreeSet<String>>,
     complied: usize,
+    /// The table of counters that was shown last.
+    shown: Vec<String>,
 }
 
 impl<'a> Campaign<'a> {
@@ -62,6 +66,7 @@ impl<'a> Campaign<'a> {
             beginnings: Vec::new(),
             early: Vec::new(),
             complied: 0,
+            shown: Vec::new(),
         })
     }
 
@@ -174,7 +179,9 @@ impl<'a> Campaign<'a> {
         );
         screen.line("");
         let seen = self
-            .watch(|seen| seen.is_current() && seen.condition("Stalled") == "True PartiallyFailed")
+            .watch("PartiallyFailed: everything that can be done is done", |seen| {
+                seen.is_current() && seen.condition("Stalled") == "True PartiallyFailed"
+            })
             .await
             .context("the policy was expected to become PartiallyFailed")?;
         self.say_verdict(&seen);
@@ -227,7 +234,9 @@ impl<'a> Campaign<'a> {
         self.screen.good("the policy is applied again, each target with its own accounts left out");
         self.screen.line("");
         let seen = self
-            .watch(|seen| seen.is_current() && seen.condition("Enforced").starts_with("True"))
+            .watch("Enforced: nobody goes on with an old password", |seen| {
+                seen.is_current() && seen.condition("Enforced").starts_with("True")
+            })
             .await
             .context("the policy was expected to become Enforced=True")?;
         self.say_verdict(&seen);
@@ -284,6 +293,7 @@ impl<'a> Campaign<'a> {
     /// A restart in the middle of it all.
     pub async fn restart_asks_nobody_twice(&mut self) -> Result<()> {
         self.screen.heading("6  The operator is killed, and starts again");
+        self.screen.line("");
         let before = self.writes().await?;
         if let Some(operator) = self.operator {
             operator.restart()?;
@@ -367,25 +377,26 @@ impl<'a> Campaign<'a> {
     /// Asks the operator to look at once, and shows what it sees when it has.
     async fn look_now(&mut self, token: &str) -> Result<Seen> {
         self.cluster.annotate("PasswordResetPolicy", "passwordresetpolicies", POLICY, RECONCILE, token).await?;
-        self.watch(|seen| seen.handled_reconcile() == token)
+        let done = format!("it was asked by the annotation {RECONCILE} to look at once, and has");
+        self.watch(&done, |seen| seen.handled_reconcile() == token)
             .await
             .with_context(|| format!("the operator was expected to answer the annotation {RECONCILE}={token}"))
     }
 
     /// Shows the campaign as it moves until `done`.
-    async fn watch(&mut self, done: impl Fn(&Seen) -> bool) -> Result<Seen> {
+    async fn watch(&mut self, sentence: &str, done: impl Fn(&Seen) -> bool) -> Result<Seen> {
         let screen = self.screen;
         let started = Instant::now();
-        let mut live = Live::new(screen);
-        let (mut asked, mut counted) = (0, None);
+        let mut live = Live::new(screen, std::mem::take(&mut self.shown));
+        let (mut asked, mut counted) = (String::new(), None);
         let mut table = self.counts(&Seen(json!({})));
         loop {
             let seen = Seen(self.cluster.get("PasswordResetPolicy", "passwordresetpolicies", POLICY).await?);
-            if screen.is_interactive() && counted.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(1)) {
-                (asked, counted) = (total(&self.writes().await?), Some(Instant::now()));
+            if screen.is_interactive() && counted.is_none_or(|at: Instant| at.elapsed() > COUNT_EVERY) {
+                (asked, counted) = (self.asked_so_far().await?, Some(Instant::now()));
             }
             let moving = format!(
-                "    {} {} · {asked} people asked, say the providers · {} s",
+                "    {} {} · {} s · asked: {asked}",
                 screen.ink(Ink::Yellow, "…"),
                 words(&seen),
                 started.elapsed().as_secs()
@@ -398,11 +409,12 @@ impl<'a> Campaign<'a> {
                 live.draw(table.clone(), &moving);
             }
             if done(&seen) {
-                live.end();
+                self.shown = live.end();
+                screen.done(sentence, started.elapsed());
                 return Ok(seen);
             }
             if started.elapsed() > DEADLINE {
-                live.end();
+                self.shown = live.end();
                 bail!("not so after {}: {} {}", seconds(started.elapsed()), words(&seen), seen.message("Ready"));
             }
             self.operator_runs()?;
@@ -424,8 +436,18 @@ impl<'a> Campaign<'a> {
     }
 
     fn say_verdict(&self, seen: &Seen) {
-        self.screen.line("");
-        self.screen.note(&seen.conditions().join(" · "));
+        let told = |condition: &String| !condition.starts_with("ProviderReady");
+        self.screen.words(&seen.conditions().into_iter().filter(told).collect::<Vec<_>>());
+    }
+
+    /// What the ledgers count, such as `236 at pingone, 260 at looker`.
+    async fn asked_so_far(&self) -> Result<String> {
+        let writes = self.writes().await?;
+        let each = self.tenants.iter().zip(&writes).map(|(tenant, writes)| {
+            let asked: usize = writes.required.values().sum();
+            format!("{asked} at {}", tenant.name.trim_end_matches("-demo"))
+        });
+        Ok(each.collect::<Vec<_>>().join(", "))
     }
 
     async fn writes(&self) -> Result<Vec<Writes>> {

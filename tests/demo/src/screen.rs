@@ -96,6 +96,21 @@ impl Screen {
         }
     }
 
+    /// Lists words, as many on a line as fit.
+    pub fn words(&self, words: &[String]) {
+        let width = TIME_COLUMN.min(self.width());
+        let mut line = String::new();
+        for word in words {
+            if !line.is_empty() && 4 + line.chars().count() + 3 + word.chars().count() > width {
+                self.note(&line);
+                line.clear();
+            }
+            let separator = if line.is_empty() { "" } else { " · " };
+            line = format!("{line}{separator}{word}");
+        }
+        self.note(&line);
+    }
+
     /// Shows that `doing` goes on while `work` does, and then how long it took and what `done` says about the result.
     pub async fn step<T>(
         &self,
@@ -119,10 +134,15 @@ impl Screen {
         };
         self.clear();
         match &result {
-            Ok(value) => self.timed(Ink::Green, '✓', &done(value), started.elapsed()),
+            Ok(value) => self.done(&done(value), started.elapsed()),
             Err(_) => self.timed(Ink::Red, '✗', doing, started.elapsed()),
         }
         result
+    }
+
+    /// Says that something is so, and how long it took.
+    pub fn done(&self, text: &str, time: Duration) {
+        self.timed(Ink::Green, '✓', text, time);
     }
 
     /// The columns of the terminal; 100 where there is none or it does not say.
@@ -167,9 +187,9 @@ pub struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// Nothing is shown yet.
-    pub fn new(screen: &'a Screen) -> Self {
-        Self { screen, drawn: 0, shown: Vec::new() }
+    /// Nothing is shown yet; `shown` is what a reader without a terminal has seen already.
+    pub fn new(screen: &'a Screen, shown: Vec<String>) -> Self {
+        Self { screen, drawn: 0, shown }
     }
 
     /// Shows `lines` in place of the ones before. `moving`, such as a clock, is left out where there is no terminal.
@@ -187,20 +207,25 @@ impl<'a> Live<'a> {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
         } else if lines != self.shown {
-            if !self.shown.is_empty() {
+            if self.drawn > 0 {
                 self.screen.line("");
             }
+            self.drawn = lines.len();
             lines.iter().for_each(|line| self.screen.line(line));
         }
         self.shown = lines;
     }
 
-    /// Leaves the lines as they are, without the moving one.
-    pub fn end(self) {
+    /// Leaves the lines as they are, without the moving one, and returns them.
+    pub fn end(self) -> Vec<String> {
         if self.screen.interactive && self.drawn > 0 {
             let mut stdout = io::stdout().lock();
             let _ = write!(stdout, "\x1b[1A\r\x1b[K").and_then(|()| stdout.flush());
         }
+        if self.drawn > 0 {
+            self.screen.line("");
+        }
+        self.shown
     }
 }
 
