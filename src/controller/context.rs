@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::Recorder;
+use tokio_util::sync::CancellationToken;
 
 use super::ledger_store::LedgerStore;
 use super::policy::runs::Runs;
@@ -43,6 +44,8 @@ pub struct Context {
     pub runs: Runs,
     /// Has other objects looked at.
     pub wake: Wake,
+    /// Cancelled when the process stops: no further write is sent.
+    pub stopping: CancellationToken,
     /// When the process started.
     pub started: Timestamp,
     /// `namespace:name` of the operator's ServiceAccount, for the lines that grant it something.
@@ -69,6 +72,22 @@ impl Context {
                 self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
             }
         }
+    }
+
+    /// Forgets what is remembered of objects that are gone.
+    pub fn forget_deleted(&self) {
+        let policy_exists = |namespace: &str, name: &str| self.policies.get(Some(namespace), name).is_some();
+        let provider_exists = |id: &ProviderId| match id {
+            ProviderId::Namespaced(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
+            ProviderId::Cluster(name) => self.cluster_providers.as_ref().is_some_and(|s| s.get(None, name).is_some()),
+        };
+        self.runs.retain(policy_exists);
+        self.registry.retain(provider_exists);
+        self.references.retain_dependants(|dependant| match dependant {
+            Dependant::Policy(namespace, name) => policy_exists(namespace, name),
+            Dependant::Provider(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
+            Dependant::ClusterProvider(name) => provider_exists(&ProviderId::Cluster(name.clone())),
+        });
     }
 
     /// Has the controller of provider `id` look at it.

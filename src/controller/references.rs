@@ -152,6 +152,15 @@ impl References {
         });
     }
 
+    /// Forgets dependants that `exists` does not know any more, and ends watches that nobody needs.
+    pub fn retain_dependants(&self, exists: impl Fn(&Dependant) -> bool) {
+        locked(&self.followed).retain(|_, followed| {
+            let mut dependants = locked(&followed.dependants);
+            dependants.retain(&exists);
+            !dependants.is_empty()
+        });
+    }
+
     /// Whether `reference` is watched.
     pub fn is_watched(&self, reference: &Reference) -> bool {
         locked(&self.followed).contains_key(reference)

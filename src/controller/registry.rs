@@ -41,6 +41,9 @@ impl ProviderId {
     }
 }
 
+/// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
+const SHOWS_AFTER: Duration = Duration::from_secs(28);
+
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
     /// The tenant's identity.
@@ -56,13 +59,13 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl SharedTenant {
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` if the account has been
-    /// written since: that row must not decide, read it again.
+    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
+    /// an earlier write of any policy yet: it must not decide.
     pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
         let now = Instant::now();
         let mut written = locked(&self.written);
         written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
-        if written.get(account).is_some_and(|at| *at >= row) {
+        if written.get(account).is_some_and(|at| *at + SHOWS_AFTER > row) {
             return false;
         }
         written.insert(account.clone(), now);
@@ -115,6 +118,11 @@ pub struct Probes {
 }
 
 impl Entry {
+    /// Whether `connection` is the one in use.
+    fn is_over(&self, connection: &Connection) -> bool {
+        self.connection.as_ref().is_some_and(|current| Arc::ptr_eq(&current.provider, &connection.provider))
+    }
+
     /// The provider's type, where the spec names one that is known.
     pub fn provider_type(&self) -> Option<ProviderType> {
         self.spec.block.provider_type()
@@ -146,20 +154,25 @@ impl Registry {
         locked(&self.0).objects.get(id).cloned()
     }
 
-    /// Puts an object as a reconcile found it, and adjusts the limits of its tenant.
-    pub fn put(&self, id: ProviderId, entry: Entry) {
+    /// Puts an object as a reconcile found it, and adjusts the limits of its tenant. Returns what it replaces, which may
+    /// be newer than what that reconcile began with: passes report here meanwhile.
+    pub fn put(&self, id: ProviderId, entry: Entry) -> Option<Entry> {
         let mut inner = locked(&self.0);
         let tenant = entry.tenant_id.clone();
-        let before = inner.objects.insert(id, entry).and_then(|e| e.tenant_id);
-        for tenant in [before, tenant].into_iter().flatten() {
+        let before = inner.objects.insert(id, entry);
+        for tenant in [before.as_ref().and_then(|e| e.tenant_id.clone()), tenant].into_iter().flatten() {
             inner.adjust(&tenant);
         }
+        before
     }
 
-    /// Forgets a deleted object. Its protected users no longer count.
-    pub fn remove(&self, id: &ProviderId) {
+    /// Forgets objects that `exists` does not know any more. Their protected users no longer count.
+    pub fn retain(&self, exists: impl Fn(&ProviderId) -> bool) {
         let mut inner = locked(&self.0);
-        if let Some(tenant) = inner.objects.remove(id).and_then(|e| e.tenant_id) {
+        let (kept, gone) = std::mem::take(&mut inner.objects).into_iter().partition(|(id, _)| exists(id));
+        inner.objects = kept;
+        let gone: BTreeMap<ProviderId, Entry> = gone;
+        for tenant in gone.into_values().filter_map(|entry| entry.tenant_id) {
             inner.adjust(&tenant);
         }
     }
@@ -178,19 +191,28 @@ impl Registry {
         tenant.clone()
     }
 
-    /// Sets how an object stands after a call of somebody else than its own controller. Returns whether that changed.
-    pub fn set_health(&self, id: &ProviderId, health: Health) -> bool {
+    /// Records that a pass over `connection` has had good answers. Returns whether that is news. A connection that has been
+    /// replaced or taken away says nothing any more.
+    pub fn answered(&self, id: &ProviderId, connection: &Connection) -> bool {
         let mut inner = locked(&self.0);
-        let Some(entry) = inner.objects.get_mut(id) else { return false };
-        let changed = entry.health != health;
-        entry.health = health;
-        changed
+        let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return false };
+        let news = entry.health != Health::Ready;
+        entry.health = Health::Ready;
+        news
     }
 
-    /// Records a fault seen in a pass. `since` stays that of the first failure. Returns whether the fault is new.
-    pub fn fault(&self, id: &ProviderId, fault: ProviderFault, message: String, now: Timestamp) -> bool {
+    /// Records a fault seen in a pass over `connection`. `since` stays that of the first failure. Returns whether the
+    /// fault is new. A connection that has been replaced says nothing any more: its credential may be the old one.
+    pub fn fault(
+        &self,
+        id: &ProviderId,
+        connection: &Connection,
+        fault: ProviderFault,
+        message: String,
+        now: Timestamp,
+    ) -> bool {
         let mut inner = locked(&self.0);
-        let Some(entry) = inner.objects.get_mut(id) else { return false };
+        let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return false };
         let (since, new) = match &entry.health {
             Health::NotReady { since, fault: old, .. } => (*since, *old != fault),
             _ => (now, true),

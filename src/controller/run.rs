@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, PostParams};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::ledger_store::LedgerStore;
 use super::references::References;
-use super::registry::Registry;
+use super::registry::{ProviderId, Registry};
 use super::streams::{self, Guarded, Part};
 use super::wake::WakeBuilder;
 use super::{policy, provider, retention};
@@ -36,6 +37,8 @@ const NAME: &str = "password-reset-operator";
 const RECONCILE_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the API server or a missing CRD is waited for before it is looked for again.
 const START_RETRY: Duration = Duration::from_secs(5);
+/// How often what is remembered of deleted objects is forgotten.
+const FORGET_PERIOD: Duration = Duration::from_secs(30);
 
 /// A reconcile that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
         wake,
+        stopping: stop.clone(),
         started: Timestamp::now(),
         service_account,
         client,
@@ -101,7 +105,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     });
 
     let mut controllers = tokio::task::JoinSet::new();
-    for (woken, part) in provider_parts {
+    for (woken, mut part) in provider_parts {
+        part.touched = waking(part.touched, context.clone(), |p| {
+            ProviderId::Namespaced(p.namespace().unwrap_or_default(), p.name_any())
+        });
         controllers.spawn(control(
             "IdentityProvider",
             part,
@@ -111,7 +118,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             provider::reconcile_namespaced,
         ));
     }
-    if let Some((woken, part)) = cluster_part {
+    if let Some((woken, mut part)) = cluster_part {
+        part.touched = waking(part.touched, context.clone(), |p| ProviderId::Cluster(p.name_any()));
         let kind = "ClusterIdentityProvider";
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
@@ -133,7 +141,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         }
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-        retention::run(&context).await;
+        tokio::join!(retention::run(&context), forget_deleted(&context));
     };
     tokio::select! {
         () = ready => {}
@@ -143,6 +151,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     health.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn forget_deleted(context: &Context) {
+    loop {
+        tokio::time::sleep(FORGET_PERIOD).await;
+        context.forget_deleted();
+    }
 }
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once.
@@ -248,6 +263,18 @@ async fn who_am_i(client: &Client, settings: &Settings) -> String {
     let user = review.ok().and_then(|r| r.status?.user_info?.username);
     let account = user.as_deref().and_then(|u| u.strip_prefix("system:serviceaccount:")).map(str::to_owned);
     account.unwrap_or_else(|| format!("{}:{NAME}", settings.operator_namespace))
+}
+
+/// Has the policies of a touched provider looked at: a deletion is told by nobody else.
+fn waking<K>(
+    touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
+    context: Arc<Context>,
+    id: fn(&Guarded<K>) -> ProviderId,
+) -> BoxStream<'static, Result<Guarded<K>, watcher::Error>>
+where
+    K: Resource<DynamicType = ()> + Send + 'static,
+{
+    touched.inspect_ok(move |object| context.wake_policies_of(&id(object))).boxed()
 }
 
 /// One controller: touched and woken objects in, reconciles with a deadline and a panic guard out.

@@ -2,7 +2,20 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../providers_keycloak_monocloud/proxy.rs"]
+mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
+mod history;
+mod tenant;
+
+mod calls;
 mod campaign;
+mod answers;
+mod objects;
+mod providers;
+mod references;
+mod control;
+mod once;
+mod writes;

@@ -35,6 +35,8 @@ pub struct Bed {
     pub namespace: String,
     /// Ledgers live here.
     pub operator_namespace: String,
+    /// How long an outcome is awaited.
+    pub deadline: Duration,
     operator: Option<Process>,
     env: Vec<(String, String)>,
 }
@@ -42,23 +44,27 @@ pub struct Bed {
 impl Bed {
     /// A fresh namespace with the CRDs installed and the shipped rights granted.
     pub async fn new(name: &str) -> Self {
+        Self::with_rights(name, true).await
+    }
+
+    /// The same; the operator may serve the cluster-scoped kind only where `cluster_providers`.
+    pub async fn with_rights(name: &str, cluster_providers: bool) -> Self {
         static CRDS: OnceCell<()> = OnceCell::const_new();
         let plane = testbed::control_plane::shared().await.expect("a control plane");
+        CRDS.get_or_init(|| install_crds(plane)).await;
+        Self::on(plane, name, cluster_providers).await
+    }
+
+    /// A fresh namespace on a control plane of the test's own, whatever is installed there.
+    pub async fn on(plane: &'static ControlPlane, name: &str, cluster_providers: bool) -> Self {
         let client = plane.client().await.expect("a client");
-        CRDS.get_or_init(|| async {
-            for crd in password_reset_operator::api::crds() {
-                let yaml = serde_json::to_string(&crd).expect("JSON");
-                testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
-            }
-        })
-        .await;
         let namespace = testbed::control_plane::create_namespace(&client, name).await.expect("a namespace");
         let operator_namespace = format!("{namespace}-system");
         let system: Namespace =
             serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
-        rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], true).await;
-        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }
+        rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], cluster_providers).await;
+        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new(), deadline: DEADLINE }
     }
 
     /// Sets a setting of the operator, from its next start on.
@@ -92,6 +98,19 @@ impl Bed {
         if let Some(mut operator) = self.operator.take() {
             operator.kill();
         }
+    }
+
+    /// The most memory that the operator has had so far, in kB (`VmHWM`, proc(5)).
+    pub fn operator_peak_kilobytes(&self) -> u64 {
+        let Some(operator) = &self.operator else { return 0 };
+        // The process is started by a shell that watches over it.
+        let shell = operator.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap_or_default();
+        let peak = |pid: &str| -> Option<u64> {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+        };
+        children.split_whitespace().filter_map(peak).max().unwrap_or_default()
     }
 
     /// The operator's log so far.
@@ -189,6 +208,12 @@ impl Bed {
         api.delete(name, &DeleteParams::default()).await.expect("the policy is deleted");
     }
 
+    /// Deletes a provider.
+    pub async fn delete_provider(&self, name: &str) {
+        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default()).await.expect("the provider is deleted");
+    }
+
     /// Deletes a Secret.
     pub async fn delete_secret(&self, name: &str) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -207,7 +232,8 @@ impl Bed {
         self.until(what, wanted, || async { api.get(name).await.map(|o| serde_json::to_value(o).expect("JSON")) }).await
     }
 
-    async fn until<F>(&self, what: &str, wanted: impl Fn(&View) -> bool, read: impl Fn() -> F) -> View
+    /// Waits until what `read` brings is as `wanted` says and returns it.
+    pub async fn until<F>(&self, what: &str, wanted: impl Fn(&View) -> bool, read: impl Fn() -> F) -> View
     where
         F: Future<Output = Result<Value, kube::Error>>,
     {
@@ -218,7 +244,7 @@ impl Bed {
                 return view;
             }
             assert!(
-                start.elapsed() < DEADLINE,
+                start.elapsed() < self.deadline,
                 "not seen in time: {what}\n{}\n--- operator ---\n{}",
                 serde_json::to_string_pretty(&view.0["status"]).unwrap_or_default(),
                 self.log_text().lines().rev().take(60).collect::<Vec<_>>().join("\n")
@@ -239,6 +265,15 @@ impl Bed {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.operator_namespace);
         let maps = api.list(&Default::default()).await.expect("the ledgers");
         maps.iter().map(|map| map.name_any()).filter(|name| name.starts_with("ledger-")).collect()
+    }
+}
+
+/// Installs our CRDs.
+pub async fn install_crds(plane: &ControlPlane) {
+    let client = plane.client().await.expect("a client");
+    for crd in password_reset_operator::api::crds() {
+        let yaml = serde_json::to_string(&crd).expect("JSON");
+        testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
     }
 }
 

@@ -15,14 +15,19 @@ use crate::provider::Gate;
 pub fn gate(context: Arc<Context>, policy: &PasswordResetPolicy, provider: ProviderId) -> Gate {
     let (namespace, name) = (policy.namespace(), policy.name_any());
     let (uid, generation) = (policy.uid(), policy.metadata.generation);
+    // An edited provider may protect more people than the pass knows of.
+    let provider_generation = provider_object(&context, &provider).map(|(generation, _)| generation);
     Arc::new(move || {
         let current = context.policies.get(namespace.as_deref(), &name);
         let Some(Ok(current)) = current.as_ref().map(|object| object.0.as_ref()) else { return false };
-        current.uid() == uid
+        !context.stopping.is_cancelled()
+            && current.uid() == uid
             && current.metadata.generation == generation
             && current.metadata.deletion_timestamp.is_none()
             && policy_suspension(&context, current).is_none()
-            && provider_spec(&context, &provider).is_some_and(|spec| !spec.suspend && spec.access == Access::ReadWrite)
+            && provider_object(&context, &provider).is_some_and(|(generation, spec)| {
+                Some(generation) == provider_generation && !spec.suspend && spec.access == Access::ReadWrite
+            })
     })
 }
 
@@ -36,14 +41,16 @@ pub fn policy_suspension(context: &Context, policy: &PasswordResetPolicy) -> Opt
     })
 }
 
-fn provider_spec(context: &Context, id: &ProviderId) -> Option<IdentityProviderSpec> {
+/// The generation and the spec of a provider object as the API server has it now.
+fn provider_object(context: &Context, id: &ProviderId) -> Option<(Option<i64>, IdentityProviderSpec)> {
     match id {
         ProviderId::Namespaced(namespace, name) => {
-            context.providers.get(Some(namespace), name)?.0.as_ref().ok().map(|p| p.spec.clone())
+            let object = context.providers.get(Some(namespace), name)?;
+            object.0.as_ref().ok().map(|p| (p.metadata.generation, p.spec.clone()))
         }
         ProviderId::Cluster(name) => {
-            let stores = context.cluster_providers.as_ref()?;
-            stores.get(None, name)?.0.as_ref().ok().map(|p| p.spec.provider.clone())
+            let object = context.cluster_providers.as_ref()?.get(None, name)?;
+            object.0.as_ref().ok().map(|p| (p.metadata.generation, p.spec.provider.clone()))
         }
     }
 }

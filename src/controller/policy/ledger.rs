@@ -67,8 +67,17 @@ impl CampaignLedger {
                 Ledger::new(key.clone(), retention)
             }
         };
-        let evidence = if infers { Some(evidence(store, &key, retention).await?) } else { None };
+        let evidence = if infers { Some(evidence(store, &key, Retention::All).await?) } else { None };
         Ok(Self { ledger, evidence, store: store.clone(), versions })
+    }
+
+    /// Reads again what other campaigns of the tenant saw, where that matters.
+    pub async fn refresh_evidence(&mut self) -> Result<(), kube::Error> {
+        if self.evidence.is_some() {
+            let key = self.ledger.key().clone();
+            self.evidence = Some(evidence(&self.store, &key, Retention::All).await?);
+        }
+        Ok(())
     }
 
     /// Writes what has to be stored before a batch is sent: the checkpoint after a crash, and the fence.

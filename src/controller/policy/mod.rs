@@ -129,7 +129,11 @@ async fn say(
     let mut next = next.min(report.speaks_again.unwrap_or(Duration::MAX));
     if due {
         let api = publish::namespaced::<PasswordResetPolicy>(&context.client, namespace);
-        let version = publish::status(&api, name, &report.status).await?;
+        let version = match publish::status(&api, name, &report.status).await {
+            // Deleted in the meantime: there is nobody to tell.
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(next),
+            other => other?,
+        };
         run.written_version = version.parse().ok();
         run.written = Some(report.status);
         run.written_at = Some(Instant::now());
@@ -165,7 +169,7 @@ fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str,
             };
             run.targets = policy.spec.targets.iter().map(|_| TargetRun::default()).collect();
             if first {
-                rest_if_settled(policy, &mut run, context);
+                note_settled(policy, &mut run);
             }
             run
         }
@@ -174,26 +178,18 @@ fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str,
         run.token = token;
         run.targets.iter_mut().for_each(TargetRun::restart);
     }
-    context.runs.retain(|namespace, name| context.policies.get(Some(namespace), name).is_some());
     run
 }
 
 /// After a restart, a policy that had a complete pass at this generation is looked at after a random part of its
 /// period, so that a restart is no wave of calls.
-fn rest_if_settled(policy: &PasswordResetPolicy, run: &mut Run, context: &Context) {
+fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
     let Some(status) = &policy.status else { return };
     if status.observed_generation != Some(run.generation) || status.last_handled_reconcile != run.token {
         return;
     }
-    let namespace = policy.namespace().unwrap_or_default();
-    for (index, target) in policy.spec.targets.iter().enumerate() {
-        let settled = status.targets.iter().any(|t| t.name == target.name && t.completed_at.is_some());
-        let entry = context.registry.get(&ProviderId::of(&target.provider_ref, &namespace));
-        let Some(connection) = entry.as_ref().and_then(|e| e.connection.as_ref()).filter(|_| settled) else { continue };
-        let setting = entry.as_ref().and_then(|e| e.spec.observe_period_seconds);
-        let period = schedule::observe_period(setting, connection.provider.capabilities());
-        let at = schedule::first_look(period, &run.uid, context.started);
-        run.targets[index].next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
+    for (target_run, target) in run.targets.iter_mut().zip(&policy.spec.targets) {
+        target_run.settled_before = status.targets.iter().any(|t| t.name == target.name && t.completed_at.is_some());
     }
 }
 

@@ -27,7 +27,15 @@ pub async fn advance(
 ) -> Result<Progress, Halt> {
     let stage = work.ledger.ledger.everybody().map(|everybody| everybody.stage);
     match stage {
-        Some(EverybodyStage::Arrived | EverybodyStage::Closed) => return pass.advance(work, deadline).await,
+        Some(EverybodyStage::Arrived) => {
+            let progress = pass.advance(work, deadline).await?;
+            // From now on each account has a record of its own; who comes later was not required by the call.
+            if matches!(progress, Progress::Complete) {
+                record(work, Some(EverybodyStage::Closed)).await?;
+            }
+            return Ok(progress);
+        }
+        Some(EverybodyStage::Closed) => return pass.advance(work, deadline).await,
         Some(EverybodyStage::Open) => inquire(work, false).await?,
         None if pass.surveyed => return pass.advance(work, deadline).await,
         None => {
@@ -51,7 +59,12 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
     for account in &rows {
         let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
         let facts = pass.facts(work, key, true);
-        due |= decide(account, &facts, &pass.rules, now).verdict == Verdict::Require;
+        let decision = decide(account, &facts, &pass.rules, now);
+        due |= decision.verdict == Verdict::Require;
+        // Stored with the intent: a mark that is there already would else be taken for one that the call set.
+        if let Some(entry) = decision.record {
+            work.ledger.ledger.record(key, entry);
+        }
         known_changed +=
             u64::from(is_known_changed(account, facts.entry.as_ref(), facts.evidence.as_ref(), pass.rules.cutoff));
     }
@@ -131,18 +144,4 @@ async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
             return Err(Halt::Stopped);
         }
     }
-}
-
-/// The evidence that a call which arrived gives about every account, added to what is known otherwise.
-pub fn with_everybody(
-    evidence: Option<crate::plan::evidence::Evidence>,
-    everybody: Option<Everybody>,
-) -> Option<crate::plan::evidence::Evidence> {
-    let Some(arrived) = crate::plan::tenant_native::arrived(everybody) else { return evidence };
-    let mut known = evidence.unwrap_or_default();
-    let later = |(at, _): &(u32, _)| arrived.newest.is_some_and(|(arrived, _)| arrived > *at);
-    if known.newest.as_ref().is_none_or(later) {
-        known.newest = arrived.newest;
-    }
-    Some(known)
 }

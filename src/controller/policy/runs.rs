@@ -7,8 +7,10 @@ use tokio::time::Instant;
 
 use super::ledger::CampaignLedger;
 use super::pass::Pass;
-use crate::plan::desired::Desired;
+use crate::api::identity_provider::Access;
+use crate::plan::desired::{Desired, SelectedKey};
 use crate::plan::failure::Stop;
+use crate::plan::guard::Suspension;
 use crate::plan::tally::Tally;
 
 /// One policy at one generation.
@@ -30,11 +32,26 @@ pub struct Run {
     pub written_at: Option<Instant>,
 }
 
+/// What a pass was asked to do. Whatever changes in it begins a new pass at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What is wanted.
+    pub desired: Desired,
+    /// Whom the tenant protects.
+    pub protected: Option<Vec<SelectedKey>>,
+    /// Whether the provider may be written to.
+    pub access: Access,
+    /// What suspends the target.
+    pub suspension: Option<Suspension>,
+}
+
 /// One target of a run.
 #[derive(Default)]
 pub struct TargetRun {
-    /// What the running or last pass was asked to do; a change begins a new one.
-    pub desired: Option<Desired>,
+    /// What the running or last pass was asked to do.
+    pub asked: Option<Asked>,
+    /// An earlier process has ended a pass at this generation: the first one of this process has time.
+    pub settled_before: bool,
     /// The pass that runs.
     pub pass: Option<Box<Pass>>,
     /// The campaign's ledger, once it was read.

@@ -10,22 +10,25 @@ use super::dereference::{self, Ready, State, Target};
 use super::ledger::{CampaignLedger, LoadError};
 use super::native;
 use super::pass::{Halt, Pass, Progress, Work};
-use super::runs::TargetRun;
+use super::runs::{Asked, TargetRun};
 use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
-use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
 use crate::plan::ledger::{CampaignKey, refusal_tag};
+use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
 
 /// A verification that is younger serves a pass as well as a new one.
 const VERIFIED_RECENTLY: Duration = Duration::from_secs(60);
+/// The rest before the next pass where a listing changed each time it was read.
+const MOVED_REST: Duration = Duration::from_secs(10);
 
 /// What a slice needs to know about its policy.
 pub struct Policy<'a> {
@@ -72,9 +75,15 @@ pub async fn advance(
             schedule::STALLED_RETRY
         }
         State::Ready(ready) => {
-            if run.desired.as_ref() != Some(&ready.desired) {
+            let asked = Asked {
+                desired: ready.desired.clone(),
+                protected: ready.protected.clone(),
+                access: ready.spec.access,
+                suspension: outcome.suspension.clone(),
+            };
+            if run.asked.as_ref() != Some(&asked) {
                 run.restart();
-                run.desired = Some(ready.desired.clone());
+                run.asked = Some(asked);
             }
             let driver = Driver { ready: &ready, policy, context, gate };
             let next = driver.drive(run, &outcome, deadline).await;
@@ -99,6 +108,11 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn drive(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Duration {
+        if std::mem::take(&mut run.settled_before) {
+            let period = self.observe_period();
+            let at = schedule::first_look(period, self.policy.uid, self.context.started);
+            run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
+        }
         if run.pass.is_none()
             && let Some(next) = run.next_look
             && next > Instant::now()
@@ -160,8 +174,12 @@ impl Driver<'_> {
             Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
             slot => slot.insert(self.load(tenant.users).await?),
         };
+        if run.pass.is_none() {
+            ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
+        }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
-        let mut work = Work { ready: &ready, ledger, gate: self.gate.clone(), may_write };
+        let mut work =
+            Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
         let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
             native::advance(pass, &mut work, tenant, deadline).await
         } else {
@@ -197,15 +215,23 @@ impl Driver<'_> {
             })
     }
 
-    /// Verifies the tenant, unless that was done a moment ago.
+    /// Verifies the tenant, unless that was done a moment ago and speaks for going on: what speaks against it may have
+    /// been corrected since.
     async fn verify(&self) -> Result<(), Halt> {
+        let believable = dereference::clocks(self.ready, Timestamp::now()).believable();
+        let good = |tenant: &Tenant| believable && !matches!(tenant.enforceable, Enforceable::No(_));
         let verified = self.ready.entry.verified.as_ref();
-        if verified.is_some_and(|(_, at)| at.elapsed() < VERIFIED_RECENTLY) {
+        if verified.is_some_and(|(tenant, at)| at.elapsed() < VERIFIED_RECENTLY && good(tenant)) {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
         self.context.registry.verified(&self.ready.id, tenant);
         Ok(())
+    }
+
+    fn observe_period(&self) -> Duration {
+        let capabilities = self.ready.connection.provider.capabilities();
+        schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities)
     }
 
     fn campaign(&self) -> CampaignKey {
@@ -218,25 +244,18 @@ impl Driver<'_> {
     }
 
     fn rules(&self, cutoff: Timestamp) -> Rules {
-        let capabilities = self.ready.connection.provider.capabilities();
-        Rules {
+        Rules::new(
+            self.ready.connection.provider.capabilities(),
             cutoff,
-            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
-            states: self.ready.desired.account_states,
-            visibility: capabilities.visibility,
-            remember_compliant: !capabilities.list_shows_change_time,
-            repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
-            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
-        }
+            matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            self.ready.desired.account_states,
+            refusal_tag(self.policy.generation, self.policy.token),
+        )
     }
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
-        let was = self.context.registry.get(&self.ready.id).map(|entry| entry.health);
-        if was.is_some_and(|health| health != Health::Ready)
-            && self.context.registry.set_health(&self.ready.id, Health::Ready)
-        {
+        if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
         }
     }
@@ -247,14 +266,12 @@ impl Driver<'_> {
             Progress::Wait(at) => at.saturating_duration_since(Instant::now()),
             Progress::Moved => {
                 run.pass = None;
-                Duration::ZERO
+                MOVED_REST
             }
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
-                let capabilities = self.ready.connection.provider.capabilities();
-                let period = schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities);
                 let now = Timestamp::now();
-                let wait = schedule::until(schedule::next_look(period, self.policy.uid, now), now);
+                let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
                 run.next_look = Some(Instant::now() + wait);
                 wait
             }
@@ -298,7 +315,13 @@ impl Driver<'_> {
         if error.kind == ErrorKind::ResponseInvalid {
             run.pass = None;
         }
-        if self.context.registry.fault(&self.ready.id, fault, error.to_string(), Timestamp::now()) {
+        if self.context.registry.fault(
+            &self.ready.id,
+            &self.ready.connection,
+            fault,
+            error.to_string(),
+            Timestamp::now(),
+        ) {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }
@@ -314,7 +337,13 @@ impl Driver<'_> {
     /// Closes what is open before a suspended tenant is left alone.
     async fn rest(&self, run: &mut TargetRun) {
         if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
-            let mut work = Work { ready: self.ready, ledger, gate: self.gate.clone(), may_write: false };
+            let mut work = Work {
+                ready: self.ready,
+                ledger,
+                metrics: &self.context.metrics,
+                gate: self.gate.clone(),
+                may_write: false,
+            };
             // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
             let _ = pass.close(&mut work).await;
         }

@@ -85,11 +85,11 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
 async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderStatus>, Action) {
     let before = context.registry.get(&subject.id);
     let found = look::look(subject, before.as_ref(), context).await;
-    let changed = before.as_ref().is_none_or(|b| b.health != found.entry.health || b.spec != found.entry.spec);
     let now = Timestamp::now();
     let outcome = found.outcome(subject);
-    context.registry.put(subject.id.clone(), found.entry);
-    if changed {
+    let (health, spec) = (found.entry.health.clone(), found.entry.spec.clone());
+    let replaced = context.registry.put(subject.id.clone(), found.entry);
+    if replaced.is_none_or(|old| old.health != health || old.spec != spec) {
         context.wake_policies_of(&subject.id);
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);

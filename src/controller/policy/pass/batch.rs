@@ -7,6 +7,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::fuse::Fuse;
 use super::rows::Row;
 use super::{Halt, Pass, Work, age};
 use crate::controller::registry::SharedTenant;
@@ -15,6 +16,7 @@ use crate::plan::ledger::{AccountKey, Entry, Refusal};
 use crate::plan::observed::{Account, AccountId, Mark, UserKey};
 use crate::plan::step::Step;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+use crate::telemetry::metrics::WriteLabels;
 
 /// A row that decides a write is at most this old, else it is read again.
 pub(super) const FRESH: Duration = Duration::from_secs(30);
@@ -78,6 +80,8 @@ enum Sent {
     Seen { account: Account, written: bool },
     /// Accepted, but no answer shows the account.
     Unseen,
+    /// Another policy has written to it, which may not show yet.
+    Later,
     /// It turned out not to be due.
     NotDue(Account),
     /// Refused for good.
@@ -85,9 +89,21 @@ enum Sent {
     /// There is no such account any more.
     Gone,
     /// Nobody knows whether it arrived.
-    Unclear,
+    Unclear(ProviderError),
     /// Nothing was sent, because of the tenant or because writing stopped.
     Unsent(ProviderError),
+}
+
+impl Sent {
+    /// The word for metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
+            Sent::Refused(_) => "refused",
+            Sent::Unclear(_) => "unclear",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => "not_sent",
+        }
+    }
 }
 
 impl Pass {
@@ -123,7 +139,9 @@ impl Pass {
     /// Sends the next part of the open batch.
     pub(super) async fn send(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        let part: Vec<Due> = batch.0.drain(..work.at_once().min(batch.0.len())).collect();
+        // Until one is accepted, no more are sent at once than it takes to tell that the tenant refuses them all.
+        let at_once = if self.accepted { work.at_once() } else { work.at_once().min(TENANT_REFUSAL) };
+        let part: Vec<Due> = batch.0.drain(..at_once.min(batch.0.len())).collect();
         if batch.0.is_empty() {
             self.batch = None;
         }
@@ -135,10 +153,17 @@ impl Pass {
             })
             .collect();
         let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
-        let (gate, now) = (&work.gate, work.now());
+        let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::default());
         let ended: Vec<(Due, Sent)> = futures::stream::iter(sending)
             .map(|(due, facts)| async move {
+                if let Some(error) = fuse.blown() {
+                    return (due, Sent::Unsent(error));
+                }
                 let sent = require(provider, tenant, &due.row, &facts, rules, gate, now).await;
+                fuse.saw(match &sent {
+                    Sent::Unsent(error) | Sent::Unclear(error) => Some(error),
+                    _ => None,
+                });
                 (due, sent)
             })
             .buffer_unordered(work.concurrency())
@@ -166,6 +191,8 @@ impl Pass {
         if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
             due.row.account.mark = account.mark;
         }
+        let labels = WriteLabels { provider: work.capabilities().name, outcome: sent.word() };
+        work.metrics.provider_writes.get_or_create(&labels).inc();
         let intent = work.ledger.ledger.entry(&due.key);
         let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
         match (sent, intent) {
@@ -190,11 +217,15 @@ impl Pass {
                     self.became(work, due, after_refusal(&intent, refusal, tag, work.now()));
                 }
             }
+            (Sent::Later, _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                self.waiting.push(Waiting::after(FRESH, due));
+            }
             (Sent::Gone, _) => {
                 work.ledger.ledger.close_unsent(&[due.key]);
                 self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
             }
-            (Sent::Unclear, _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
+            (Sent::Unclear(_), _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
             (Sent::Unsent(error), _) => {
                 self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
                 return Some(error);
@@ -250,10 +281,10 @@ impl Pass {
             }
         }
         self.waiting = later;
-        let provider = work.provider();
+        let (provider, fuse) = (work.provider(), &Fuse::default());
         let read: Vec<(Due, Result<Account, ProviderError>)> = futures::stream::iter(ready)
             .map(|due| async move {
-                let read = provider.read(&due.row.account.id).await;
+                let read = fuse.call(async || provider.read(&due.row.account.id).await).await;
                 (due, read)
             })
             .buffer_unordered(work.concurrency())
@@ -345,7 +376,7 @@ async fn require(
                     return Sent::NotDue(account);
                 }
                 if !tenant.claim(id, Instant::now()) {
-                    return Sent::NotDue(account);
+                    return Sent::Later;
                 }
             }
             Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
@@ -360,7 +391,7 @@ async fn require(
                 Err(_) => Sent::Unseen,
             },
         },
-        Err(error) if error.effect_unknown => Sent::Unclear,
+        Err(error) if error.effect_unknown => Sent::Unclear(error),
         Err(error) => match error.kind {
             ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
             ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),

@@ -10,9 +10,11 @@
 //! | [`rows`] | how does each row stand |
 //! | [`batch`] | require a change of those that are due, and confirm it |
 //! | [`counts`] | how many are what |
+//! | `fuse` | when do calls that were begun together stop |
 
 pub mod batch;
 pub mod counts;
+mod fuse;
 pub mod rows;
 pub mod task;
 
@@ -28,14 +30,16 @@ use self::rows::Row;
 use self::task::{Search, Task};
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;
-use super::native::with_everybody;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
 use crate::plan::failure::Stop;
+use crate::plan::evidence::Evidence;
 use crate::plan::ledger::{AccountKey, EntryKey};
+use crate::plan::tenant_native::arrived;
 use crate::plan::observed::AccountId;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+use crate::telemetry::metrics::Metrics;
 
 /// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
 const CONFIRMATIONS: u32 = 3;
@@ -46,6 +50,8 @@ pub struct Work<'a> {
     pub ready: &'a Ready,
     /// Its campaign's records.
     pub ledger: &'a mut CampaignLedger,
+    /// What is counted.
+    pub metrics: &'a Metrics,
     /// Asked before each write.
     pub gate: Gate,
     /// Whether anything may be written.
@@ -218,6 +224,7 @@ impl Pass {
             } else if self.next_round(work) {
                 continue;
             } else {
+                self.count_gone(work);
                 work.ledger.save().await?;
                 return Ok(if self.is_confirmed(work) { Progress::Complete } else { Progress::Moved });
             }
@@ -251,6 +258,15 @@ impl Pass {
         true
     }
 
+    /// Counts accounts that the ledger remembers and that a complete listing of the tenant does not show any more.
+    fn count_gone(&mut self, work: &Work<'_>) {
+        if work.ready.desired.selection.tenant && self.is_confirmed(work) {
+            let mut gone = 0;
+            work.ledger.ledger.for_each(|key, _| gone += u64::from(!self.counts.has_seen(key)));
+            self.counts.gone(gone);
+        }
+    }
+
     /// Whether the last round of the listings found nothing that the one before should have shown.
     fn is_confirmed(&self, work: &Work<'_>) -> bool {
         let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
@@ -261,9 +277,9 @@ impl Pass {
     pub(in crate::controller::policy) fn facts(&self, work: &Work<'_>, key: AccountKey, complete: bool) -> Facts {
         Facts {
             entry: work.ledger.ledger.entry(&key),
-            evidence: with_everybody(
+            evidence: Evidence::join(
                 work.ledger.evidence.as_ref().and_then(|evidence| evidence.get(&key)),
-                work.ledger.ledger.everybody(),
+                arrived(work.ledger.ledger.everybody()),
             ),
             protected: self.protected.contains(&key),
             own: self.own == Some(key),

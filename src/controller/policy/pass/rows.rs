@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::batch::{Due, Waiting};
 use super::counts::Origin;
+use super::fuse::Fuse;
 use super::{Halt, Pass, Work, concerns_tenant};
 use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
@@ -51,10 +52,14 @@ impl Pass {
                 _ => self.take(work, key, row, decision),
             }
         }
-        let provider = work.provider();
+        let (provider, fuse) = (work.provider(), &Fuse::default());
         let answers: Vec<(AccountKey, Row, Read)> = futures::stream::iter(reads)
             .map(|(key, row)| async move {
-                let read = complete(provider, &row).await;
+                let read = match fuse.blown() {
+                    Some(error) => Read::Failed(error),
+                    None => complete(provider, &row).await,
+                };
+                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
                 (key, row, read)
             })
             .buffer_unordered(work.concurrency())

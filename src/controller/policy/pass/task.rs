@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::counts::Origin;
+use super::fuse::Fuse;
 use super::rows::Row;
 use super::{Halt, Pass, Work, concerns_tenant};
 use crate::controller::policy::dereference::Ready;
@@ -167,18 +168,18 @@ impl Pass {
                 asked.push((purpose, key));
             }
         }
-        let provider = work.provider();
-        let answers: Vec<(Purpose, SelectedKey, Instant, Result<Vec<Account>, ProviderError>)> =
-            futures::stream::iter(asked)
-                .map(|(purpose, key)| async move {
-                    let found = provider.find(&key.key).await;
-                    (purpose, key, Instant::now(), found)
-                })
-                .buffered(work.concurrency())
-                .collect()
-                .await;
+        type Found = (Instant, Result<Vec<Account>, ProviderError>);
+        let (provider, fuse) = (work.provider(), &Fuse::default());
+        let answers: Vec<((Purpose, SelectedKey), Found)> = futures::stream::iter(asked)
+            .map(|(purpose, key)| async move {
+                let found = fuse.call(async || provider.find(&key.key).await).await;
+                ((purpose, key), (Instant::now(), found))
+            })
+            .buffered(work.concurrency())
+            .collect()
+            .await;
         let mut halt = None;
-        for (purpose, key, received, found) in answers.into_iter().rev() {
+        for ((purpose, key), (received, found)) in answers.into_iter().rev() {
             match found {
                 Ok(accounts) if accounts.is_empty() && !work.capabilities().keys.absence_is_proof => {
                     self.search.want(purpose, key);
@@ -252,7 +253,10 @@ impl Pass {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);
                 self.rows.push_back(row);
             }
-            (Purpose::Select, _, None) => self.counts.missing(&key.place),
+            (Purpose::Select, _, None) => {
+                let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
+                self.counts.nobody(&key.place, known_before);
+            }
             (Purpose::Select, None, Some(_)) => self.counts.ambiguous(&key.place),
         }
         Ok(())
