@@ -72,7 +72,6 @@ async fn work(
     let acknowledged = previous.as_ref().and_then(|s| s.observed_generation) == Some(run.generation);
     let settled: Vec<bool> = run.targets.iter().map(|t| t.pass.is_none() && t.complete.is_some()).collect();
     let targets = dereference::dereference(policy, context, &settled).await;
-    let token = policy.annotations().get(RECONCILE_ANNOTATION).cloned();
     let uid = policy.uid().unwrap_or_default();
     let known = previous.clone();
     let records_expected = move |target: &str| spoke_of_records(known.as_ref(), target);
@@ -101,7 +100,7 @@ async fn work(
         stop: None,
         suspension: gate::policy_suspension(context, policy),
         targets: slices.into_iter().map(|slice| slice.outcome).collect(),
-        handled_reconcile: token.filter(|token| run.token.as_ref() == Some(token)),
+        handled_reconcile: run.obeyed().map(str::to_owned),
     };
     let next = say(policy, run, context, namespace, name, &outcome, previous.as_ref(), next).await?;
     Ok(Action::requeue(next))

@@ -451,6 +451,11 @@ impl<'a> Campaign<'a> {
         Ok(each.collect::<Vec<_>>().join(", "))
     }
 
+    /// Requests that the simulators have answered.
+    fn requests(&self) -> u64 {
+        self.tenants.iter().map(Tenant::requests).sum()
+    }
+
     async fn writes(&self) -> Result<Vec<Writes>> {
         let mut all = Vec::new();
         for tenant in self.tenants {

@@ -221,6 +221,14 @@ impl Tenant {
         Ok(writes)
     }
 
+    /// Requests that a simulator has answered. Keycloak does not count them.
+    pub fn requests(&self) -> u64 {
+        match &self.service {
+            Service::Simulated(_, handle) => handle.counters().total(),
+            Service::Keycloak(..) => 0,
+        }
+    }
+
     /// Words that must never appear in anything that the operator says.
     pub fn secrets(&self) -> Vec<String> {
         match &self.service {
