@@ -74,6 +74,14 @@ impl Context {
         }
     }
 
+    /// Waits until the provider objects have been listed once.
+    pub async fn providers_ready(&self) {
+        self.providers.ready().await;
+        if let Some(cluster) = &self.cluster_providers {
+            cluster.ready().await;
+        }
+    }
+
     /// Forgets what is remembered of objects that are gone.
     pub fn forget_deleted(&self) {
         let policy_exists = |namespace: &str, name: &str| self.policies.get(Some(namespace), name).is_some();

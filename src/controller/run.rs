@@ -124,21 +124,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        controllers.spawn(control(
-            "PasswordResetPolicy",
-            part,
-            woken,
-            context.clone(),
-            stop.clone(),
-            policy::reconcile,
-        ));
+        let (context, stop) = (context.clone(), stop.clone());
+        controllers.spawn(async move {
+            // Before the provider objects are listed, every reference to one would look like a missing provider.
+            tokio::select! {
+                () = context.providers_ready() => {}
+                () = stop.cancelled() => return,
+            }
+            control("PasswordResetPolicy", part, woken, context, stop, policy::reconcile).await;
+        });
     }
     let ready = async {
-        context.providers.ready().await;
+        context.providers_ready().await;
         context.policies.ready().await;
-        if let Some(cluster) = &context.cluster_providers {
-            cluster.ready().await;
-        }
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         tokio::join!(retention::run(&context), forget_deleted(&context));
