@@ -102,7 +102,7 @@ async fn work(
         stop: None,
         suspension: gate::policy_suspension(context, policy),
         targets: slices.into_iter().map(|slice| slice.outcome).collect(),
-        handled_reconcile: run.token.clone(),
+        handled_reconcile: run.obeyed().map(str::to_owned),
     };
     let next = say(policy, run, context, namespace, name, &outcome, previous.as_ref(), next).await?;
     Ok(Action::requeue(next))

@@ -74,6 +74,7 @@ pub async fn advance(
         }
         State::Stop(stop) => {
             run.put_down().await;
+            run.looked = true;
             outcome.stop = Some(stop);
             schedule::STALLED_RETRY
         }
@@ -291,6 +292,7 @@ impl Driver<'_> {
             }
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
+                run.looked = true;
                 let now = Timestamp::now();
                 let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
                 run.next_look = Some(Instant::now() + wait);
@@ -327,6 +329,7 @@ impl Driver<'_> {
                 let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
+                run.looked = true;
                 wait
             }
             Halt::Tenant(error) => self.fault(run, &error),
