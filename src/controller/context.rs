@@ -86,6 +86,15 @@ impl Context {
         namespaced.chain(cluster).collect()
     }
 
+    /// Waits until every provider object is known: one that is not might look deleted, and its protected users would not
+    /// count.
+    pub async fn providers_known(&self) {
+        self.providers.ready().await;
+        if let Some(cluster) = &self.cluster_providers {
+            cluster.ready().await;
+        }
+    }
+
     /// UID and generation of a provider object now; `None` where it is gone or does not decode.
     pub fn provider_version(&self, id: &ProviderId) -> Option<Version> {
         match id {
@@ -117,14 +126,6 @@ impl Context {
             if policy.spec.targets.iter().any(named) {
                 self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
             }
-        }
-    }
-
-    /// Waits until the provider objects have been listed once.
-    pub async fn providers_ready(&self) {
-        self.providers.ready().await;
-        if let Some(cluster) = &self.cluster_providers {
-            cluster.ready().await;
         }
     }
 

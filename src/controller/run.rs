@@ -124,18 +124,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        let (context, stop) = (context.clone(), stop.clone());
-        controllers.spawn(async move {
-            // Before the provider objects are listed, every reference to one would look like a missing provider.
-            tokio::select! {
-                () = context.providers_ready() => {}
-                () = stop.cancelled() => return,
-            }
-            control("PasswordResetPolicy", part, woken, context, stop, policy::reconcile).await;
-        });
+        controllers.spawn(control(
+            "PasswordResetPolicy",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            policy::reconcile,
+        ));
     }
     let ready = async {
-        context.providers_ready().await;
+        context.providers_known().await;
         context.policies.ready().await;
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

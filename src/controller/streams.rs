@@ -25,14 +25,17 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub namespace: Option<String>,
     /// What is there.
     pub store: reflector::Store<Guarded<K>>,
-    /// Whether the first list has come in. Not asked of the store, which can wake one waiter only.
+    /// Whether the first list is in the store.
     listed: watch::Receiver<bool>,
     /// What has been touched.
     pub touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
 }
 
 /// The objects of one kind, whichever watch they came by.
-pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<(reflector::Store<Guarded<K>>, watch::Receiver<bool>)>);
+pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Watched<K>>);
+
+/// A store, and whether it holds the first list.
+type Watched<K> = (reflector::Store<Guarded<K>>, watch::Receiver<bool>);
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
     fn clone(&self) -> Self {
@@ -56,6 +59,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     }
 
     /// Waits for the first list of every watch.
+    ///
+    /// Not by `Store::wait_until_ready`: of several waiters it wakes the last one only (kube 5.0), and each controller
+    /// waits for its own store.
     pub async fn ready(&self) {
         for (_, listed) in &self.0 {
             // The sender is gone only when the process is stopping.
@@ -82,7 +88,7 @@ where
     } else {
         namespaces.iter().map(|n| part(Api::namespaced(client.clone(), n), Some(n.clone()))).collect()
     };
-    (Stores(parts.iter().map(|p: &Part<K>| (p.store.clone(), p.listed.clone())).collect()), parts)
+    (Stores(parts.iter().map(Part::watched).collect()), parts)
 }
 
 /// Watches a cluster-scoped kind.
@@ -97,7 +103,7 @@ where
         + 'static,
 {
     let part = part(Api::all(client.clone()), None);
-    (Stores(vec![(part.store.clone(), part.listed.clone())]), part)
+    (Stores(vec![part.watched()]), part)
 }
 
 fn part<K>(api: Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
@@ -106,19 +112,26 @@ where
 {
     let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     let (store, writer) = reflector::store();
-    let (said, listed) = watch::channel(false);
     let events = watcher(api, config).map_ok(|event| match event {
         Event::Apply(object) => Event::Apply(pruned(object)),
         Event::InitApply(object) => Event::InitApply(pruned(object)),
         other => other,
     });
-    let reflected = reflector::reflector(writer, events).inspect_ok(move |event| {
+    let (listing, listed) = watch::channel(false);
+    // What comes out of the reflector is in the store already.
+    let stored = reflector::reflector(writer, events).inspect_ok(move |event| {
         if matches!(event, Event::InitDone) {
-            said.send_replace(true);
+            listing.send_replace(true);
         }
     });
-    let touched = reflected.default_backoff().touched_objects().boxed();
+    let touched = stored.default_backoff().touched_objects().boxed();
     Part { namespace, store, listed, touched }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
+    fn watched(&self) -> Watched<K> {
+        (self.store.clone(), self.listed.clone())
+    }
 }
 
 /// Managed fields are half of an object's memory and nobody here reads them.

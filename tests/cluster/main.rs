@@ -18,4 +18,5 @@ mod providers;
 mod references;
 mod control;
 mod once;
+mod start;
 mod writes;

@@ -53,6 +53,7 @@ pub async fn reconcile(object: Arc<PolicyObject>, context: Arc<Context>) -> Resu
     if policy.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    context.providers_known().await;
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let mut run = current_run(policy, &context, &namespace, &name).await;
     let worked = work(policy, &mut run, &context, &namespace, &name).await;
