@@ -1,11 +1,14 @@
 //! What every reconcile can reach.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::Recorder;
+use kube::runtime::reflector::ObjectRef;
 
+use super::PolicyObject;
 use super::ledger_store::LedgerStore;
 use super::policy::runs::Runs;
 use super::references::References;
@@ -13,6 +16,7 @@ use super::registry::{ProviderId, Registry};
 use super::streams::Stores;
 use super::wake::{Dependant, Wake};
 use crate::api::identity_provider::IdentityProviderSpec;
+use crate::api::password_reset_policy::Target;
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
@@ -61,21 +65,47 @@ impl Context {
         namespaced.chain(cluster).collect()
     }
 
-    /// Has every policy looked at that names provider `id`.
-    pub fn wake_policies_of(&self, id: &ProviderId) {
+    /// Has every policy looked at that names provider `id` or another object of `tenant`: what one object says of a tenant
+    /// holds for all.
+    pub fn wake_policies_of(&self, id: &ProviderId, tenant: Option<&str>) {
+        let same = tenant.map(|tenant| self.registry.of_tenant(tenant)).unwrap_or_default();
         for policy in self.policies.all() {
             let namespace = policy.metadata.namespace.clone().unwrap_or_default();
-            if policy.spec.targets.iter().any(|t| ProviderId::of(&t.provider_ref, &namespace) == *id) {
+            let named = |target: &Target| {
+                let other = ProviderId::of(&target.provider_ref, &namespace);
+                other == *id || same.contains(&other)
+            };
+            if policy.spec.targets.iter().any(named) {
                 self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
             }
         }
     }
 
+    /// Forgets provider objects that are not there any more: their watches end, they protect nobody, and whoever names
+    /// them is looked at.
+    pub fn forget_deleted_providers(&self) {
+        for (id, tenant) in self.registry.remove_unless(|id| self.exists(id)) {
+            self.references.retain(&id.dependant(), &HashSet::new());
+            self.wake_policies_of(&id, tenant.as_deref());
+        }
+    }
+
+    /// Ends the watches of a deleted policy and forgets its run. Its ledger stays.
+    pub fn forget_policy(&self, policy: ObjectRef<PolicyObject>) {
+        let dependant = Dependant::Policy(policy.namespace.unwrap_or_default(), policy.name);
+        self.references.retain(&dependant, &HashSet::new());
+        self.runs.retain(|namespace, name| self.policies.get(Some(namespace), name).is_some());
+    }
+
+    fn exists(&self, id: &ProviderId) -> bool {
+        match id {
+            ProviderId::Namespaced(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
+            ProviderId::Cluster(name) => self.cluster_providers.as_ref().is_some_and(|stores| stores.get(None, name).is_some()),
+        }
+    }
+
     /// Has the controller of provider `id` look at it.
     pub fn wake_provider(&self, id: &ProviderId) {
-        self.wake.wake(&match id.clone() {
-            ProviderId::Namespaced(namespace, name) => Dependant::Provider(namespace, name),
-            ProviderId::Cluster(name) => Dependant::ClusterProvider(name),
-        });
+        self.wake.wake(&id.dependant());
     }
 }

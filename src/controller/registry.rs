@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::wake::Dependant;
 use crate::api::identity_provider::{IdentityProviderSpec, ProviderType};
 use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
@@ -32,6 +33,14 @@ pub enum ProviderId {
 }
 
 impl ProviderId {
+    /// The object as one that refers to others.
+    pub fn dependant(&self) -> Dependant {
+        match self.clone() {
+            Self::Namespaced(namespace, name) => Dependant::Provider(namespace, name),
+            Self::Cluster(name) => Dependant::ClusterProvider(name),
+        }
+    }
+
     /// The object that a reference in a policy of `namespace` names.
     pub fn of(reference: &ProviderRef, namespace: &str) -> Self {
         match reference.kind {
@@ -163,12 +172,25 @@ impl Registry {
         before
     }
 
-    /// Forgets a deleted object. Its protected users no longer count.
-    pub fn remove(&self, id: &ProviderId) {
+    /// Forgets objects that are not there any more, whose protected users no longer count. Returns each with its tenant.
+    pub fn remove_unless(&self, exists: impl Fn(&ProviderId) -> bool) -> Vec<(ProviderId, Option<String>)> {
         let mut inner = locked(&self.0);
-        if let Some(tenant) = inner.objects.remove(id).and_then(|e| e.tenant_id) {
-            inner.adjust(&tenant);
-        }
+        let gone: Vec<ProviderId> = inner.objects.keys().filter(|id| !exists(id)).cloned().collect();
+        gone.into_iter()
+            .map(|id| {
+                let tenant = inner.objects.remove(&id).and_then(|entry| entry.tenant_id);
+                if let Some(tenant) = &tenant {
+                    inner.adjust(tenant);
+                }
+                (id, tenant)
+            })
+            .collect()
+    }
+
+    /// The objects that name `tenant`.
+    pub fn of_tenant(&self, tenant: &str) -> Vec<ProviderId> {
+        let inner = locked(&self.0);
+        inner.objects.iter().filter(|(_, e)| e.tenant_id.as_deref() == Some(tenant)).map(|(id, _)| id.clone()).collect()
     }
 
     /// What the objects of tenant `id` share; made when first asked for.

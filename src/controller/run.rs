@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, PostParams};
@@ -102,13 +102,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let mut controllers = tokio::task::JoinSet::new();
     for (woken, part) in provider_parts {
+        let part = noticing_deletions(part, &context, |context, _| context.forget_deleted_providers());
         controllers.spawn(control("IdentityProvider", part, woken, context.clone(), stop.clone(), provider::reconcile_namespaced));
     }
     if let Some((woken, part)) = cluster_part {
+        let part = noticing_deletions(part, &context, |context, _| context.forget_deleted_providers());
         let kind = "ClusterIdentityProvider";
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
+        let part = noticing_deletions(part, &context, Context::forget_policy);
         controllers.spawn(control("PasswordResetPolicy", part, woken, context.clone(), stop.clone(), policy::reconcile));
     }
     let ready = async {
@@ -225,6 +228,21 @@ async fn who_am_i(client: &Client, settings: &Settings) -> String {
     let user = review.ok().and_then(|r| r.status?.user_info?.username);
     let account = user.as_deref().and_then(|u| u.strip_prefix("system:serviceaccount:")).map(str::to_owned);
     account.unwrap_or_else(|| format!("{}:{NAME}", settings.operator_namespace))
+}
+
+/// The same watch; `gone` is told of deleted objects at once. A controller reconciles nothing that is gone.
+fn noticing_deletions<K>(part: Part<K>, context: &Arc<Context>, gone: fn(&Context, ObjectRef<Guarded<K>>)) -> Part<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (context, store) = (context.clone(), part.store.clone());
+    let touched = part.touched.inspect_ok(move |object| {
+        let reference = ObjectRef::from_obj(object);
+        if store.get(&reference).is_none() {
+            gone(&context, reference);
+        }
+    });
+    Part { touched: touched.boxed(), ..part }
 }
 
 /// One controller: touched and woken objects in, reconciles with a deadline and a panic guard out.

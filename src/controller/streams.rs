@@ -9,6 +9,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 /// Seconds after which the API server ends a watch, so that a dead connection is noticed within a minute.
 const WATCH_SECONDS: u32 = 45;
@@ -24,18 +25,20 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub namespace: Option<String>,
     /// What is there.
     pub store: reflector::Store<Guarded<K>>,
+    /// Whether the first list is in the store. The store's own way to wait for that wakes only one of those who wait.
+    pub listed: watch::Receiver<bool>,
     /// What has been touched.
     pub touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
 }
 
-/// The objects of one kind, whichever watch they came by.
-pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<reflector::Store<Guarded<K>>>);
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
+/// The objects that came by one watch.
+struct Seen<K: Resource<DynamicType = ()> + 'static> {
+    store: reflector::Store<Guarded<K>>,
+    listed: watch::Receiver<bool>,
 }
+
+/// The objects of one kind, whichever watch they came by.
+pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Seen<K>>);
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     /// The object with this name, if it is there and decodes.
@@ -44,19 +47,19 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
         if let Some(namespace) = namespace {
             key = key.within(namespace);
         }
-        self.0.iter().find_map(|store| store.get(&key))
+        self.0.iter().find_map(|seen| seen.store.get(&key))
     }
 
     /// Every object that decodes.
     pub fn all(&self) -> Vec<K> {
-        self.0.iter().flat_map(|s| s.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
+        self.0.iter().flat_map(|seen| seen.store.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
     }
 
     /// Waits for the first list of every watch.
     pub async fn ready(&self) {
-        for store in &self.0 {
-            // The writer is gone only when the process is stopping.
-            let _ = store.wait_until_ready().await;
+        for seen in &self.0 {
+            // The sender is gone only when the process is stopping.
+            let _ = seen.listed.clone().wait_for(|listed| *listed).await;
         }
     }
 }
@@ -73,7 +76,7 @@ where
     } else {
         namespaces.iter().map(|n| part(Api::namespaced(client.clone(), n), Some(n.clone()))).collect()
     };
-    (Stores(parts.iter().map(|p: &Part<K>| p.store.clone()).collect()), parts)
+    (Stores(parts.iter().map(Part::seen).collect()), parts)
 }
 
 /// Watches a cluster-scoped kind.
@@ -82,7 +85,13 @@ where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let part = part(Api::all(client.clone()), None);
-    (Stores(vec![part.store.clone()]), part)
+    (Stores(vec![part.seen()]), part)
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Part<K> {
+    fn seen(&self) -> Seen<K> {
+        Seen { store: self.store.clone(), listed: self.listed.clone() }
+    }
 }
 
 fn part<K>(api: Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
@@ -96,8 +105,14 @@ where
         Event::InitApply(object) => Event::InitApply(pruned(object)),
         other => other,
     });
-    let touched = reflector::reflector(writer, events).default_backoff().touched_objects().boxed();
-    Part { namespace, store, touched }
+    let (listing, listed) = watch::channel(false);
+    let stored = reflector::reflector(writer, events).inspect_ok(move |event| {
+        if matches!(event, Event::InitDone) {
+            listing.send_replace(true);
+        }
+    });
+    let touched = stored.default_backoff().touched_objects().boxed();
+    Part { namespace, store, listed, touched }
 }
 
 /// Managed fields are half of an object's memory and nobody here reads them.

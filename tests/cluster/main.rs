@@ -7,6 +7,7 @@ mod rights;
 
 mod campaign;
 mod answers;
+mod bad_input;
 mod objects;
 mod providers;
 mod references;

@@ -67,6 +67,11 @@ pub async fn dereference(policy: &PasswordResetPolicy, context: &Context, settle
     let dependant = Dependant::Policy(namespace.clone(), policy.metadata.name.clone().unwrap_or_default());
     let lists = Lists::of(&policy.spec, &namespace);
     context.references.retain(&dependant, &lists.all());
+    // Until every provider object is known, none can be said to be missing, nor all that protect to be known.
+    context.providers.ready().await;
+    if let Some(cluster) = &context.cluster_providers {
+        cluster.ready().await;
+    }
     let objects = context.provider_objects();
     let mut targets = Vec::with_capacity(policy.spec.targets.len());
     for index in 0..policy.spec.targets.len() {

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::ledger::CampaignLedger;
 use super::pass::Pass;
-use crate::plan::desired::Desired;
+use crate::api::identity_provider::Access;
+use crate::plan::desired::{Desired, SelectedKey};
 use crate::plan::failure::Stop;
 use crate::plan::tally::Tally;
 
@@ -35,6 +36,8 @@ pub struct Run {
 pub struct TargetRun {
     /// What the running or last pass was asked to do; a change begins a new one.
     pub desired: Option<Desired>,
+    /// The same for what the provider objects of the tenant say: who is protected, and whether anything may be written.
+    pub granted: Option<(Vec<SelectedKey>, Access)>,
     /// The pass that runs.
     pub pass: Option<Box<Pass>>,
     /// The campaign's ledger, once it was read.

@@ -85,6 +85,13 @@ pub async fn advance(
                 run.restart();
                 run.desired = Some(ready.desired.clone());
             }
+            if let Some(protected) = &ready.protected {
+                let granted = Some((protected.clone(), ready.spec.access));
+                if run.granted != granted {
+                    run.restart();
+                    run.granted = granted;
+                }
+            }
             let driver = Driver { ready: &ready, policy, context, gate };
             let next = driver.drive(run, &outcome, deadline).await;
             outcome.stop = run.stop.clone();

@@ -87,10 +87,10 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
     let found = look::look(subject, before.as_ref(), context).await;
     let now = Timestamp::now();
     let outcome = found.outcome(subject);
-    let (health, spec) = (found.entry.health.clone(), found.entry.spec.clone());
+    let (health, spec, tenant) = (found.entry.health.clone(), found.entry.spec.clone(), found.entry.tenant_id.clone());
     let replaced = context.registry.put(subject.id.clone(), found.entry);
     if replaced.is_none_or(|old| old.health != health || old.spec != spec) {
-        context.wake_policies_of(&subject.id);
+        context.wake_policies_of(&subject.id, tenant.as_deref());
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);
     let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
