@@ -13,6 +13,7 @@ mod tenant;
 mod calls;
 mod campaign;
 mod answers;
+mod bad_input;
 mod objects;
 mod providers;
 mod references;
