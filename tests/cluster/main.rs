@@ -23,6 +23,7 @@ mod start;
 mod writes;
 
 mod answers;
+mod bad_input;
 mod objects;
 mod providers;
 mod references;

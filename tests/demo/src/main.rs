@@ -90,7 +90,7 @@ async fn run(screen: &Screen, arguments: &Arguments) -> Result<bool> {
     let result = match played {
         Some(Ok(())) => {
             screen.line("");
-            screen.line(&format!("  {} {}", claims.summary(), seconds(screen.elapsed())));
+            screen.line(&format!("{} It took {}.", claims.summary(), seconds(screen.elapsed())));
             if screen.is_interactive() {
                 stage.invite(screen);
                 stopped().await;
@@ -114,6 +114,7 @@ async fn run(screen: &Screen, arguments: &Arguments) -> Result<bool> {
 
 async fn play(screen: &Screen, context: Option<&str>, stage: &mut Stage, claims: &mut Claims) -> Result<()> {
     screen.line(&screen.ink(Ink::Bold, "One campaign over four identity providers"));
+    screen.line(&screen.ink(Ink::Dim, "Everything runs on this machine and ends with this command."));
     stage.set(screen, context).await?;
     let mut campaign = Campaign::new(screen, claims, stage)?;
     campaign.install().await?;
