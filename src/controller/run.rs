@@ -55,7 +55,7 @@ pub enum Error {
 }
 
 /// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig cannot be used, or `LISTEN` cannot be bound.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::default());
     let readiness = Readiness::default();
@@ -66,7 +66,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let health = tokio::spawn(health.into_future());
 
-    let client = client().await?;
+    let config = config().await?;
+    if settings.operator_namespace.is_empty() {
+        settings.operator_namespace = config.default_namespace.clone();
+    }
+    let client = Client::try_from(config)?;
     let started = tokio::select! {
         started = prepare(&client, &settings) => started,
         () = stop.cancelled() => return Ok(()),
@@ -124,18 +128,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        let (context, stop) = (context.clone(), stop.clone());
-        controllers.spawn(async move {
-            // Before the provider objects are listed, every reference to one would look like a missing provider.
-            tokio::select! {
-                () = context.providers_ready() => {}
-                () = stop.cancelled() => return,
-            }
-            control("PasswordResetPolicy", part, woken, context, stop, policy::reconcile).await;
-        });
+        controllers.spawn(control(
+            "PasswordResetPolicy",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            policy::reconcile,
+        ));
     }
     let ready = async {
-        context.providers_ready().await;
+        context.providers_known().await;
         context.policies.ready().await;
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -178,14 +181,14 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-async fn client() -> anyhow::Result<Client> {
+async fn config() -> anyhow::Result<kube::Config> {
     let mut config = kube::Config::infer()
         .await
         .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
     // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
     // repeat POSTs and obey a `Retry-After` of any length.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Waits until the API server answers and our kinds can be listed, saying what is missing. Returns who we are and whether

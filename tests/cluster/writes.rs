@@ -1,11 +1,18 @@
 //! How much does a campaign write to Kubernetes? Counted in the API server's audit log.
 
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
 use serde_json::json;
 use simulators::{Options, looker, monocloud, pingone};
 use testbed::control_plane::audit::AuditEvent;
 
 use crate::bed::{Bed, fast, merge};
 use crate::tenant::{Tenant, Vendor};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
 
 struct Written {
     policy: usize,
@@ -39,20 +46,22 @@ async fn campaign(vendor: Vendor, users: u32, batch: u32, listing: &str, listing
     merge(&mut extra, json!({"observePeriodSeconds": 10, "pageSize": 100}));
     tenant.connect(&bed, "tenant", extra).await;
     bed.provider_until("tenant", "Ready", |p| p.condition("Ready") == "True Verified").await;
+    said(&bed, "Verified").await;
 
     let before = bed.audit().await.len();
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
     bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
+    said(&bed, "Enforced").await;
     let seen = written(&bed, before).await;
     assert!(seen.policy <= 3, "{vendor:?}: {} writes on the policy", seen.policy);
     assert_eq!(seen.ledger, 1 + users.div_ceil(batch) as usize, "{vendor:?}: writes on the ledger");
-    assert!(seen.events <= 2, "{vendor:?}: {} events", seen.events);
+    assert!(seen.events <= 2, "{vendor:?}: {} events, among {:#?}", seen.events, events(&bed).await);
 
     // A resync brings the same object again, and two looks find what is known.
     let (before, pages) = (bed.audit().await.len(), tenant.simulator().count(listing));
     bed.patch_policy("inc", json!({"metadata": {"annotations": {"example.org/touched": "yes"}}})).await;
     let each = u64::from(users + 1).div_ceil(100) * listings;
-    tenant_listed(&tenant, listing, pages + each + 1).await;
+    tenant_listed(&bed, &tenant, listing, pages + each + 1).await;
     let seen = written(&bed, before).await;
     assert_eq!((seen.policy, seen.ledger, seen.events), (0, 0, 0), "{vendor:?}: nothing new, nothing written");
 
@@ -61,19 +70,48 @@ async fn campaign(vendor: Vendor, users: u32, batch: u32, listing: &str, listing
     let before = bed.audit().await.len();
     let pages = tenant.simulator().count(listing);
     bed.start().await;
-    tenant_listed(&tenant, listing, pages + each).await;
+    tenant_listed(&bed, &tenant, listing, pages + each).await;
     let seen = written(&bed, before).await;
     assert_eq!((seen.policy, seen.ledger, seen.events), (0, 0, 0), "{vendor:?}: nothing new after a restart");
 }
 
 /// Waits until the provider has answered so many requests for a page.
-async fn tenant_listed(tenant: &Tenant, listing: &str, pages: u64) {
+async fn tenant_listed(bed: &Bed, tenant: &Tenant, listing: &str, pages: u64) {
     let listed = async {
         while tenant.simulator().count(listing) < pages {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(POLL).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), listed).await.expect("the tenant is listed again");
+    let listed = tokio::time::timeout(DEADLINE, listed).await;
+    assert!(listed.is_ok(), "the tenant is listed again\n{}", bed.log_text());
+}
+
+/// The events of the test's namespace: about whom, why, and what.
+async fn events(bed: &Bed) -> Vec<String> {
+    let events: Api<Event> = Api::namespaced(bed.client.clone(), &bed.namespace);
+    let events = events.list(&Default::default()).await.expect("events");
+    let text = |event: &Event| {
+        let about = event.regarding.as_ref().and_then(|about| about.kind.clone()).unwrap_or_default();
+        format!("{about} {} {}", event.reason.clone().unwrap_or_default(), event.note.clone().unwrap_or_default())
+    };
+    events.iter().map(text).collect()
+}
+
+/// Waits for the event that follows a status.
+async fn said(bed: &Bed, reason: &str) {
+    let events: Api<Event> = Api::namespaced(bed.client.clone(), &bed.namespace);
+    let listed = async {
+        while !events
+            .list(&Default::default())
+            .await
+            .expect("events")
+            .iter()
+            .any(|e| e.reason.as_deref() == Some(reason))
+        {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, listed).await.expect("the event is published");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,15 @@ impl CampaignLedger {
         self.write(images).await
     }
 
+    /// Writes the first records of a campaign whose changes can only be inferred: status speaks of them from now on, and
+    /// to find them missing later would mean a loss.
+    pub async fn save_first_evidence(&mut self) -> Result<(), WriteError> {
+        if self.evidence.is_some() && self.versions.is_empty() && !self.ledger.is_empty() {
+            self.save().await?;
+        }
+        Ok(())
+    }
+
     /// Writes everything that is not stored yet.
     pub async fn save(&mut self) -> Result<(), WriteError> {
         let images = self.ledger.dirty_shards();

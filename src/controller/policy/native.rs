@@ -3,10 +3,12 @@
 //! Its intent is recorded before it is sent, and it is never sent again once its intent is closed: whoever is due after
 //! that is required one by one, by an ordinary pass. What a recorded intent means is judged by `plan::tenant_native`.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::pass::{Halt, Pass, Progress, Work};
-use crate::plan::decide::{Verdict, decide};
+use crate::plan::decide::{SETTLE_SECONDS, Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
 use crate::plan::listing::ListingCheck;
@@ -36,15 +38,22 @@ pub async fn advance(
             return Ok(progress);
         }
         Some(EverybodyStage::Closed) => return pass.advance(work, deadline).await,
-        Some(EverybodyStage::Open) => inquire(work, false).await?,
+        // Sent without a clear answer, or before a crash: it may still be at work, so it is not asked about at once.
+        Some(EverybodyStage::Open) => {
+            let since = work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
+            if since < SETTLE_SECONDS {
+                return Ok(Progress::Wait(Instant::now() + Duration::from_secs(u64::from(SETTLE_SECONDS - since))));
+            }
+            inquire(work, false).await?;
+        }
         None if pass.surveyed => return pass.advance(work, deadline).await,
         None => {
             if !survey(pass, work, tenant).await? {
                 pass.surveyed = true;
                 return pass.advance(work, deadline).await;
             }
-            let answered = send(work).await?;
-            inquire(work, answered).await?;
+            send(work).await?;
+            inquire(work, true).await?;
         }
     }
     Ok(Progress::More)
@@ -81,12 +90,12 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
     guard::tenant_native_refused(&refused).map_or(Ok(due), |stop| Err(Halt::Stop(stop)))
 }
 
-/// Records the intent and sends the call. Returns whether it had a good answer.
-async fn send(work: &mut Work<'_>) -> Result<bool, Halt> {
+/// Records the intent and sends the call. After an unclear answer the intent stays open.
+async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
     record(work, Some(EverybodyStage::Open)).await?;
     match work.provider().apply(&Step::RequireEverybody, &work.gate).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.effect_unknown => Ok(false),
+        Ok(_) => Ok(()),
+        Err(error) if error.effect_unknown => Err(Halt::Tenant(error)),
         Err(error) => {
             // It was not sent, or refused: nothing has happened to anybody.
             record(work, None).await?;

@@ -43,6 +43,10 @@ pub struct Asked {
     pub access: Access,
     /// What suspends the target.
     pub suspension: Option<Suspension>,
+    /// The tenant: an object that was deleted and created anew may name another one.
+    pub tenant: String,
+    /// Whether a human has accepted that records are lost.
+    pub accept_ledger_loss: bool,
 }
 
 /// One target of a run.
@@ -70,6 +74,17 @@ pub struct TargetRun {
 }
 
 impl TargetRun {
+    /// Ends the running pass: closes its open batch and stores what is not stored. Where that fails, unsent intents are
+    /// read again before anything is sent.
+    pub async fn put_down(&mut self) {
+        if let (Some(mut pass), Some(ledger)) = (self.pass.take(), &mut self.ledger) {
+            if let Err(error) = pass.close(ledger).await {
+                tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
+                self.ledger = None;
+            }
+        }
+    }
+
     /// Begins a new pass at the next slice.
     pub fn restart(&mut self) {
         self.pass = None;

@@ -65,12 +65,15 @@ pub async fn advance(
     gate: &Gate,
     deadline: Instant,
 ) -> Slice {
-    let Target { name, provider, health, suspension, state } = target;
+    let Target { name, provider, tenant_id: _, health, suspension, state } = target;
     let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
-        State::NotYet => Duration::from_secs(60),
+        State::NotYet => {
+            run.put_down().await;
+            Duration::from_secs(60)
+        }
         State::Stop(stop) => {
-            run.pass = None;
+            run.put_down().await;
             run.looked = true;
             outcome.stop = Some(stop);
             schedule::STALLED_RETRY
@@ -81,8 +84,11 @@ pub async fn advance(
                 protected: ready.protected.clone(),
                 access: ready.spec.access,
                 suspension: outcome.suspension.clone(),
+                tenant: ready.connection.tenant.id.clone(),
+                accept_ledger_loss: policy.accept_ledger_loss,
             };
             if run.asked.as_ref() != Some(&asked) {
+                run.put_down().await;
                 run.restart();
                 run.asked = Some(asked);
             }
@@ -122,15 +128,21 @@ impl Driver<'_> {
         }
         // What stops reads as well is asked before any call, so that a suspended tenant has its rest.
         if outcome.suspension.as_ref().is_some_and(guard::Suspension::stops_reads) {
-            self.rest(run).await;
+            run.put_down().await;
             return schedule::STALLED_RETRY;
         }
         // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
         match &outcome.health {
             Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
-            Health::Unverified | Health::NotReady { .. } => return schedule::STALLED_RETRY,
+            Health::Unverified | Health::NotReady { .. } => {
+                run.put_down().await;
+                return schedule::STALLED_RETRY;
+            }
         }
-        let Some(_) = &self.ready.protected else { return Duration::from_secs(1) };
+        if self.ready.protected.is_none() {
+            run.put_down().await;
+            return Duration::from_secs(1);
+        }
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
                 run.failures = 0;
@@ -188,8 +200,12 @@ impl Driver<'_> {
         };
         match worked {
             Err(halt @ (Halt::Stopped | Halt::Tenant(_))) => {
-                pass.close(&mut work).await?;
+                pass.close(work.ledger).await?;
                 Err(halt)
+            }
+            Ok(progress) => {
+                work.ledger.save_first_evidence().await?;
+                Ok(progress)
             }
             other => other,
         }
@@ -226,6 +242,10 @@ impl Driver<'_> {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
+        // What has changed is told by the provider's own object.
+        if verified.is_some_and(|(before, _)| before.enforceable != tenant.enforceable) {
+            self.context.wake_provider(&self.ready.id);
+        }
         self.context.registry.verified(&self.ready.id, tenant);
         Ok(())
     }
@@ -258,6 +278,7 @@ impl Driver<'_> {
     fn answered(&self) {
         if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
+            self.context.wake_policies_of(&self.ready.id);
         }
     }
 
@@ -297,10 +318,13 @@ impl Driver<'_> {
             }
             Halt::Ledger(error) => {
                 tracing::warn!(policy = self.policy.name, %error, "the ledger cannot be read or written; nothing is sent without it");
+                let message = "the records cannot be read or written at the API server, and nothing is sent without them; \
+                               the operator's log says why";
+                run.stop = Some(Stop::transient(Reason::InProgress, "", message));
                 self.pause(run)
             }
             Halt::Stop(stop) => {
-                run.pass = None;
+                run.put_down().await;
                 let now = Timestamp::now();
                 let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
                 run.next_look = Some(Instant::now() + wait);
@@ -315,7 +339,11 @@ impl Driver<'_> {
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = fault::of_listing(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        if error.kind == ErrorKind::ResponseInvalid {
+        let believed = !matches!(
+            error.kind,
+            ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
+        );
+        if !believed {
             run.pass = None;
         }
         if self.context.registry.fault(
@@ -335,21 +363,5 @@ impl Driver<'_> {
         let wait = schedule::transient_pause(run.failures, self.policy.uid);
         run.failures = run.failures.saturating_add(1);
         wait
-    }
-
-    /// Closes what is open before a suspended tenant is left alone.
-    async fn rest(&self, run: &mut TargetRun) {
-        if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
-            let mut work = Work {
-                ready: self.ready,
-                ledger,
-                metrics: &self.context.metrics,
-                gate: self.gate.clone(),
-                may_write: false,
-            };
-            // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
-            let _ = pass.close(&mut work).await;
-        }
-        run.pass = None;
     }
 }

@@ -57,11 +57,7 @@ impl Counts {
         }
         match origin {
             Origin::Key => self.keyed.insert(key),
-            Origin::Listing => {
-                let new = self.seen.insert(key);
-                self.new_in_round |= new && !self.seen_before.contains(&key);
-                new
-            }
+            Origin::Listing => self.seen.insert(key),
         }
     }
 
@@ -138,7 +134,12 @@ impl Counts {
         self.new_in_round = false;
     }
 
-    /// Whether the running round has shown nobody that the round before did not.
+    /// Takes in that an account is due.
+    pub fn due(&mut self, key: AccountKey) {
+        self.new_in_round |= !self.seen_before.contains(&key);
+    }
+
+    /// Whether the running round has shown nobody who is due and whom the round before did not show.
     pub fn nobody_new(&self) -> bool {
         !self.new_in_round
     }
