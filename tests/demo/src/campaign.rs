@@ -415,7 +415,10 @@ impl<'a> Campaign<'a> {
             }
             if started.elapsed() > DEADLINE {
                 self.shown = live.end();
-                bail!("not so after {}: {} {}", seconds(started.elapsed()), words(&seen), seen.message("Ready"));
+                let complaints = self.operator.as_ref().map(Operator::complaints).unwrap_or_default();
+                let time = seconds(started.elapsed());
+                let (words, message) = (words(&seen), seen.message("Ready"));
+                bail!("not so after {time}: {words} {message}\nWhat the operator complained of:\n{complaints}");
             }
             self.operator_runs()?;
             tokio::time::sleep(POLL).await;
