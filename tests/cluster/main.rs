@@ -7,17 +7,16 @@ mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
-mod history;
-mod tenant;
-
-mod calls;
-mod campaign;
 mod answers;
 mod bad_input;
+mod calls;
+mod campaign;
+mod control;
+mod history;
 mod objects;
+mod once;
 mod providers;
 mod references;
-mod control;
-mod once;
 mod start;
+mod tenant;
 mod writes;
