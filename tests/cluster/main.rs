@@ -7,17 +7,21 @@ mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
-mod history;
-mod tenant;
-
-mod calls;
-mod campaign;
 mod answers;
 mod bad_input;
+mod calls;
+mod campaign;
+mod control;
+mod drift;
+mod history;
+mod modes;
+mod native;
 mod objects;
+mod once;
 mod providers;
 mod references;
-mod control;
-mod once;
+mod selection;
+mod sessions;
 mod start;
+mod tenant;
 mod writes;
