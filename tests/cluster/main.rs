@@ -11,3 +11,5 @@ mod bad_input;
 mod objects;
 mod providers;
 mod references;
+mod secrecy;
+mod start_up;
