@@ -9,9 +9,80 @@ use serde_json::Value;
 
 use crate::api::conditions::SaidBy;
 use crate::api::{self, FailureCategory, Reason};
+use crate::plan::capabilities::{Capabilities, Paging, Visibility};
+use crate::provider::{keycloak, looker, monocloud, pingone};
 
 /// The command that writes the files.
 pub const COMMAND: &str = "cargo run --bin generate";
+
+/// A part of a page that is written by hand: its page, and what stands between its two marks.
+pub struct Section {
+    /// The page, from the root of the repository.
+    pub page: &'static str,
+    /// The name in the mark.
+    pub name: &'static str,
+    /// The content, which ends with a line break.
+    pub content: String,
+}
+
+impl Section {
+    /// `text` with this section renewed. `None` where the page has no such marks.
+    pub fn renewed(&self, text: &str) -> Option<String> {
+        let begin = format!("<!-- generated: {} -->\n", self.name);
+        let start = text.find(&begin)? + begin.len();
+        let end = start + text[start..].find("<!-- end of generated -->")?;
+        Some(format!("{}{}{}", &text[..start], self.content, &text[end..]))
+    }
+}
+
+/// Every generated part of a page.
+pub fn generated_sections() -> Vec<Section> {
+    vec![Section { page: "README.md", name: "providers", content: providers() }]
+}
+
+/// What each provider shows and can do, from its capabilities.
+fn providers() -> String {
+    let all = [&pingone::CAPABILITIES, &looker::CAPABILITIES, &monocloud::CAPABILITIES, &keycloak::CAPABILITIES];
+    let mut table = String::from("| |");
+    let row = |table: &mut String, head: &str, cell: &dyn Fn(&Capabilities) -> String| {
+        let cells: Vec<String> = all.iter().map(|capabilities| cell(capabilities)).collect();
+        writeln!(table, "| {head} | {} |", cells.join(" | ")).expect("a String takes everything");
+    };
+    let yes = |has: bool| if has { "yes" } else { "no" }.to_owned();
+    let names: Vec<&str> = all.iter().map(|capabilities| capabilities.name).collect();
+    writeln!(table, " {} |\n|---|{}", names.join(" | "), "---|".repeat(all.len())).expect("a String takes everything");
+    row(&mut table, "a change is seen by", &|c| {
+        match c.visibility {
+            Visibility::MarkAndChangeTime => "its time",
+            Visibility::MarkAndSignIn => "mark gone and a sign-in since",
+        }
+        .to_owned()
+    });
+    row(&mut table, "calls per account that is due", &|c| {
+        let dates = c.visibility == Visibility::MarkAndChangeTime && !c.list_shows_change_time;
+        let read = u32::from(dates || !c.list_shows_mark);
+        format!(
+            "{}, and its share of {}",
+            c.calls_per_write + read,
+            match c.paging {
+                Paging::Cursor => "one listing",
+                Paging::Offset => "two listings",
+            }
+        )
+    });
+    row(&mut table, "users by", &|c| {
+        let keys = [(c.keys.id, "id"), (c.keys.username, "username"), (c.keys.email, "email")];
+        keys.iter().filter(|(has, _)| *has).map(|(_, key)| *key).collect::<Vec<_>>().join(", ")
+    });
+    row(&mut table, "groups", &|c| yes(c.groups));
+    row(&mut table, "populations", &|c| yes(c.populations));
+    row(&mut table, "`sessions: Revoke`", &|c| yes(c.revoke_sessions));
+    row(&mut table, "`strategy: TenantNative`", &|c| yes(c.tenant_native));
+    row(&mut table, "looked at again every", &|c| format!("{} min", c.observe_period_seconds / 60));
+    row(&mut table, "side effects of requiring", &|c| c.side_effects.to_owned());
+    row(&mut table, "limits", &|c| c.limits.to_owned());
+    table
+}
 
 /// Every generated file: its path from the root of the repository, and its whole content.
 pub fn generated_files() -> Vec<(String, String)> {

@@ -13,11 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::api::FailureCategory;
+use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::plan::decide::{
-    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide,
-    is_fresh,
+    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide, is_fresh,
 };
 use password_reset_operator::plan::evidence::TenantEvidence;
 use password_reset_operator::plan::ledger::{
@@ -88,7 +87,13 @@ struct Person {
     mark_is_ours: bool,
     mark_moved: i64,
     changed: Option<i64>,
+    /// What the provider shows instead, where our call moves the change time.
+    moved: Option<i64>,
     sign_in: Option<i64>,
+    /// When an answer showed the mark last.
+    mark_shown: i64,
+    /// When a write of ours set the mark last.
+    required: i64,
     cleared_by_admin: u32,
     /// Writes of ours that set the mark, and that were accepted without setting it.
     effective: u32,
@@ -105,6 +110,8 @@ enum Event {
     ChangesAnyway(usize),
     /// Signs in; when asked to change the password, gives up.
     SignsIn(usize),
+    /// Signs in and gives up; about one pass later, an admin clears the mark.
+    GivesUpAndIsCleared(usize),
     AdminClears(usize),
     AdminMarks(usize),
     AdminSetsTemporary(usize),
@@ -128,11 +135,15 @@ enum Answer {
 struct World {
     kind: Kind,
     lag: i64,
+    /// Whether our call moves the change time.
+    moves: bool,
     now: i64,
     people: Vec<Person>,
     /// What happens, and after how many steps of the engine.
     history: std::vec::IntoIter<(u8, Event)>,
     next: Option<(u8, Event)>,
+    /// Marks that an admin clears later: when, and whose.
+    later: Vec<(i64, usize)>,
     unclear: Option<bool>,
     stop: bool,
     crashes: u32,
@@ -147,16 +158,18 @@ struct World {
 }
 
 impl World {
-    fn new(kind: Kind, lag: i64, people: Vec<Person>, history: Vec<(u8, Event)>) -> Self {
+    fn new(kind: Kind, lag: i64, moves: bool, people: Vec<Person>, history: Vec<(u8, Event)>) -> Self {
         let mut history = history.into_iter();
         let next = history.next();
         Self {
             kind,
             lag,
+            moves,
             now: START,
             people,
             history,
             next,
+            later: Vec::new(),
             unclear: None,
             stop: false,
             crashes: 0,
@@ -171,6 +184,12 @@ impl World {
     /// One step of the engine takes a second, in which anything may happen.
     fn step(&mut self) -> Result<(), Crash> {
         self.now += 1;
+        let (now, later) = (self.now, std::mem::take(&mut self.later));
+        let (due, later): (Vec<_>, Vec<_>) = later.into_iter().partition(|(when, _)| *when <= now);
+        self.later = later;
+        for (_, i) in due {
+            self.happens(Event::AdminClears(i))?;
+        }
         while let Some((after, event)) = self.next {
             if after > 0 {
                 self.next = Some((after - 1, event));
@@ -214,6 +233,10 @@ impl World {
                 person.sign_in = Some(now);
             }
             Event::SignsIn(i) => self.people[i % n].sign_in = Some(now),
+            Event::GivesUpAndIsCleared(i) => {
+                self.people[i % n].sign_in = Some(now);
+                self.later.push((now + PERIOD + 20, i));
+            }
             Event::AdminClears(i) => {
                 let person = &mut self.people[i % n];
                 if person.mark {
@@ -235,7 +258,8 @@ impl World {
     fn answer(&mut self, i: usize, whole: bool) -> Account {
         let person = &self.people[i];
         let visible = person.mark && !(person.mark_is_ours && self.now - person.mark_moved < self.lag);
-        let changed = person.changed.map_or(ChangeTime::Absent, |time| ChangeTime::At(at(time)));
+        let moved = person.moved.filter(|time| self.now - time >= self.lag);
+        let changed = person.changed.max(moved).map_or(ChangeTime::Absent, |time| ChangeTime::At(at(time)));
         let mut account = Account {
             credential: if matches!(person.role, Role::Federated) { Credential::Federated } else { Credential::Local },
             mark: if visible { Mark::Marked } else { Mark::Unmarked },
@@ -253,7 +277,10 @@ impl World {
             }
             _ => {}
         }
-        self.truth.insert(i, person.clone());
+        if account.mark == Mark::Marked {
+            self.people[i].mark_shown = self.now;
+        }
+        self.truth.insert(i, self.people[i].clone());
         self.shown.insert(i, account.clone());
         account
     }
@@ -268,6 +295,7 @@ impl World {
         }
         assert!(is_fresh(shown, at(self.now)), "{i} is written by an old row");
         assert!(self.now >= cutoff, "written before the cutoff");
+        assert_eq!(shown.disabled, Some(false), "{i} is disabled and was written to");
         let (now, unclear) = (self.now, self.unclear.take());
         let may_overlook = self.lag > 0 && self.lost_ledger;
         let person = &mut self.people[i];
@@ -280,13 +308,17 @@ impl World {
         }
         let works = person.obstacle == Obstacle::None && unclear != Some(false);
         if works {
-            // Nobody but us knows better where sign-ins alone are shown: the person may have complied already.
-            if person.effective > 0 && person.cleared_by_admin == 0 && person.changed.is_some_and(|time| time >= cutoff)
-            {
+            // Where sign-ins alone are shown, only a mark that was seen since the cutoff tells a change since.
+            let known = self.kind.shows_changes() || person.mark_shown >= cutoff;
+            if known && person.effective > 0 && person.cleared_by_admin == 0 && person.is_new_enough(cutoff) {
                 self.asked_twice += 1;
             }
             person.effective += 1;
             person.set_mark(true, true, now);
+            person.required = now;
+            if self.moves {
+                person.moved = Some(now);
+            }
         } else if unclear.is_none() {
             person.ineffective += 1;
         }
@@ -317,6 +349,9 @@ struct Campaign {
     stored: BTreeMap<u16, Vec<u8>>,
     ledger: Ledger,
     stores: u32,
+    completed: BTreeSet<usize>,
+    /// Who was called changed once: done for this cutoff, whatever happens later.
+    was_changed: BTreeSet<usize>,
 }
 
 struct Pass {
@@ -324,6 +359,8 @@ struct Pass {
     verdicts: BTreeMap<usize, Verdict>,
     stores: u32,
     writes: u32,
+    /// Whose rows cost a read.
+    completed: BTreeSet<usize>,
 }
 
 impl Campaign {
@@ -335,7 +372,15 @@ impl Campaign {
             epoch: Epoch::Cutoff(cutoff),
         };
         let ledger = Ledger::with_shard_bytes(key.clone(), Retention::All, SHARD_BYTES);
-        Self { key, cutoff, stored: BTreeMap::new(), ledger, stores: 0 }
+        Self {
+            key,
+            cutoff,
+            stored: BTreeMap::new(),
+            ledger,
+            stores: 0,
+            completed: BTreeSet::new(),
+            was_changed: BTreeSet::new(),
+        }
     }
 
     fn restart(&mut self) {
@@ -384,6 +429,7 @@ impl Campaign {
         let mut decision = decide(&row, &self.facts(world, evidence, i, false), &rules, at(world.now));
         if decision.verdict == Verdict::NeedsRead {
             world.step()?;
+            self.completed.insert(i);
             let whole = world.answer(i, true);
             decision = decide(&whole, &self.facts(world, evidence, i, true), &rules, at(world.now));
             assert_ne!(decision.verdict, Verdict::NeedsRead, "a whole account lacks nothing");
@@ -399,10 +445,17 @@ impl Campaign {
         let person = &world.truth[&i];
         let true_then = match decision.verdict {
             Verdict::Enforced => person.mark,
-            Verdict::Compliant => person.is_new_enough(self.cutoff),
-            // Where sign-ins alone are shown, an admin who clears a mark before a sign-in looks like a change.
+            Verdict::Compliant => person.is_new_enough(self.cutoff) || (world.moves && world.crashes > 0),
+            Verdict::Changed if world.kind.shows_changes() => {
+                // Where the call moves the change time, that is all there is to see after a crash without a read-back.
+                let read_back = person.mark_shown >= person.required;
+                person.is_new_enough(self.cutoff) || (world.moves && (!read_back || world.crashes > 0))
+            }
+            // An admin who clears a mark, and a sign-in since it was last seen, look like a change.
             Verdict::Changed => {
-                person.is_new_enough(self.cutoff) || (!world.kind.shows_changes() && person.cleared_by_admin > 0)
+                let signed_in = person.sign_in.is_some_and(|time| time > person.mark_shown);
+                let looks_so = person.cleared_by_admin > 0 && (signed_in || world.crashes > 0);
+                person.is_new_enough(self.cutoff) || looks_so || self.was_changed.contains(&i)
             }
             Verdict::Cleared => person.cleared_by_admin > 0 || person.is_new_enough(self.cutoff),
             // An admin who clears the mark before the first look at it makes the write look as if it had no effect.
@@ -412,6 +465,9 @@ impl Campaign {
             Verdict::Failed(_) => person.obstacle == Obstacle::Refuses,
             _ => true,
         };
+        if decision.verdict == Verdict::Changed {
+            self.was_changed.insert(i);
+        }
         assert!(true_then, "{i} is called {:?} and was {person:?}", decision.verdict);
         if world.kind.shows_changes() && decision.verdict == Verdict::Cleared {
             assert!(!person.is_new_enough(self.cutoff) || person.cleared_by_admin > 0);
@@ -420,6 +476,7 @@ impl Campaign {
 
     fn pass(&mut self, world: &mut World, evidence: &TenantEvidence) -> Result<Pass, Crash> {
         let stores = self.stores;
+        self.completed.clear();
         let mut verdicts = BTreeMap::new();
         let mut writes = 0;
         let mut due: Vec<usize> = Vec::new();
@@ -443,7 +500,7 @@ impl Campaign {
         self.store(world, self.ledger.dirty_shards())?;
         let mut tally = Tally::default();
         verdicts.values().for_each(|verdict| tally.add(*verdict));
-        Ok(Pass { tally, verdicts, stores: self.stores - stores, writes })
+        Ok(Pass { tally, verdicts, stores: self.stores - stores, writes, completed: self.completed.clone() })
     }
 
     /// Records the intent to write to everybody who is due and still looks so, then writes and reads back.
@@ -531,7 +588,7 @@ fn run(world: &mut World, campaigns: &mut [Campaign]) -> Vec<Pass> {
     let mut quiet = 0;
     let mut last = Vec::new();
     while quiet < 6 {
-        quiet = if world.next.is_none() { quiet + 1 } else { 0 };
+        quiet = if world.next.is_none() && world.later.is_empty() { quiet + 1 } else { 0 };
         last.clear();
         for n in 0..campaigns.len() {
             let evidence = evidence(campaigns, n, world.kind);
@@ -570,6 +627,9 @@ fn check_end(world: &World, campaigns: &[Campaign], last: &[Pass]) {
         assert_eq!((pass.writes, pass.stores), (0, 0), "another pass writes and stores nothing");
         for (i, person) in world.people.iter().enumerate() {
             let verdict = pass.verdicts[&i];
+            if matches!(verdict, Verdict::Compliant | Verdict::Changed | Verdict::Skip(_)) {
+                assert!(!pass.completed.contains(&i), "{i} is {verdict:?} and cost a read");
+            }
             let known = campaign.ledger.entry(&account(i)).map(|entry| entry.state);
             let ended = match verdict {
                 Verdict::NotTargeted => matches!(person.role, Role::Excluded),
@@ -633,7 +693,7 @@ fn person() -> impl Strategy<Value = Person> {
         1 => Just(Obstacle::Refuses),
         1 => Just(Obstacle::Ignores),
     ];
-    // The cutoffs are START - 100 and START - 50: before both, between them, since both, or never.
+    // Before all cutoffs, at the first, between the first two, after both, or never.
     let changed = prop_oneof![Just(None), Just(Some(-500)), Just(Some(-100)), Just(Some(-70)), Just(Some(-20))];
     let sign_in = prop_oneof![Just(None), Just(Some(-500)), Just(Some(-10))];
     (role, obstacle, prop::bool::weighted(0.1), prop::bool::weighted(0.15), changed, sign_in).prop_map(
@@ -645,6 +705,9 @@ fn person() -> impl Strategy<Value = Person> {
             mark_is_ours: false,
             mark_moved: START - 400,
             changed: changed.map(|offset: i64| START + offset),
+            moved: None,
+            mark_shown: 0,
+            required: 0,
             sign_in: sign_in.map(|offset: i64| START + offset),
             cleared_by_admin: 0,
             effective: 0,
@@ -660,6 +723,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => any::<usize>().prop_map(Event::Complies),
         1 => any::<usize>().prop_map(Event::ChangesAnyway),
         2 => any::<usize>().prop_map(Event::SignsIn),
+        2 => any::<usize>().prop_map(Event::GivesUpAndIsCleared),
         2 => any::<usize>().prop_map(Event::AdminClears),
         1 => any::<usize>().prop_map(Event::AdminMarks),
         1 => any::<usize>().prop_map(Event::AdminSetsTemporary),
@@ -667,6 +731,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::Unclear),
         1 => Just(Event::Stop),
     ]
+}
+
+/// Long ago, a little later, or still ahead of the provider's clock, so that marks are seen before it is reached.
+fn cutoff() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(-100), Just(-50), Just(40)]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -687,14 +756,17 @@ proptest! {
         lag in prop_oneof![3 => Just(0), 1 => 1..10i64],
         people in prop::collection::vec(person(), 1..14),
         history in prop::collection::vec((0..25u8, event()), 0..30),
-        two in any::<bool>(),
+        moves in any::<bool>(),
+        first in cutoff(),
+        second in prop::option::of(cutoff()),
     ) {
-        // A mark that does not show yet is known to the campaign that wrote it, not to another one.
-        let mut world = World::new(kind, if two { 0 } else { lag }, people, history);
-        let mut campaigns = vec![Campaign::new("one", START - 100)];
-        if two {
-            campaigns.push(Campaign::new("two", START - 50));
-        }
+        // A mark that does not show yet, or a change time that is not the owner's doing, is known to the campaign that
+        // wrote it and not to another one. A read-back that shows the mark only does not tell such a change time.
+        let lag = if second.is_some() { 0 } else { lag };
+        let moves = moves && second.is_none() && matches!(kind, Kind::ListsAll | Kind::ListsNothing);
+        let mut world = World::new(kind, lag, moves, people, history);
+        let mut campaigns = vec![Campaign::new("one", START + first)];
+        campaigns.extend(second.map(|second| Campaign::new("two", START + second)));
         let last = run(&mut world, &mut campaigns);
         check_end(&world, &campaigns, &last);
     }
@@ -711,6 +783,9 @@ fn one_write_per_account_that_needs_it_and_none_on_any_later_pass() {
             mark_is_ours: false,
             mark_moved: START - 400,
             changed: Some(START - 500),
+            moved: None,
+            mark_shown: 0,
+            required: 0,
             sign_in: Some(START - 500),
             cleared_by_admin: 0,
             effective: 0,
@@ -723,7 +798,7 @@ fn one_write_per_account_that_needs_it_and_none_on_any_later_pass() {
         if kind.shows_changes() {
             people.push(compliant);
         }
-        let mut world = World::new(kind, 0, people, Vec::new());
+        let mut world = World::new(kind, 0, false, people, Vec::new());
         let mut campaigns = vec![Campaign::new("one", START - 100)];
         let first = campaigns[0].pass(&mut world, &TenantEvidence::default()).unwrap();
         assert_eq!(first.writes, 7, "{kind:?}");

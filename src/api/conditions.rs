@@ -99,7 +99,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Verified, Provider,
+    Verified, Both,
         "The tenant was reached with the credential and answers as it should.",
         "Nothing.";
     SecretNotFound, Provider,
@@ -159,7 +159,7 @@ reasons! {
     ReadOnly, Policy,
         "The provider object says access: ReadOnly, and the policy says mode: Enforce.",
         "Set access: ReadWrite on the provider object, or mode: Observe on the policy.";
-    InvalidSpec, Policy,
+    InvalidSpec, Both,
         "The spec contradicts itself in a way that only shows together with other objects.",
         "Change the field that the message names.";
     CutoffInFuture, Policy,

@@ -152,6 +152,30 @@ impl References {
         });
     }
 
+    /// Forgets dependants that `exists` does not know any more, and ends watches that nobody needs.
+    pub fn retain_dependants(&self, exists: impl Fn(&Dependant) -> bool) {
+        locked(&self.followed).retain(|_, followed| {
+            let mut dependants = locked(&followed.dependants);
+            dependants.retain(&exists);
+            !dependants.is_empty()
+        });
+    }
+
+    /// A question whether everything that `dependant` refers to is still as it is now.
+    pub fn unchanged(&self, dependant: &Dependant) -> impl Fn() -> bool + Send + Sync + use<> {
+        let followed = locked(&self.followed);
+        let mine = followed.values().filter(|followed| locked(&followed.dependants).contains(dependant));
+        let seen: Vec<watch::Receiver<Seen>> = mine
+            .map(|followed| {
+                let mut seen = followed.seen.clone();
+                seen.mark_unchanged();
+                seen
+            })
+            .collect();
+        // A sender that is gone belongs to a watch that nobody needs any more.
+        move || seen.iter().all(|seen| !seen.has_changed().unwrap_or(false))
+    }
+
     /// Whether `reference` is watched.
     pub fn is_watched(&self, reference: &Reference) -> bool {
         locked(&self.followed).contains_key(reference)
@@ -185,10 +209,13 @@ impl References {
 pub async fn read_once(client: &Client, reference: &Reference) -> Result<Seen, kube::Error> {
     let Reference { kind, namespace, name } = reference;
     let found = match kind {
-        Kind::Secret => Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(secret_content)),
-        Kind::ConfigMap => {
-            Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(config_map_content))
+        Kind::Secret => {
+            Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await.map(|o| o.map(secret_content))
         }
+        Kind::ConfigMap => Api::<ConfigMap>::namespaced(client.clone(), namespace)
+            .get_opt(name)
+            .await
+            .map(|o| o.map(config_map_content)),
     };
     match found {
         Ok(Some(content)) => Ok(Seen::Present(Arc::new(content))),

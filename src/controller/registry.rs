@@ -11,10 +11,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::wake::Dependant;
 use crate::api::identity_provider::{IdentityProviderSpec, ProviderType};
 use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
+use crate::controller::context::ProviderView;
 use crate::plan::failure::{Health, ProviderFault};
 use crate::plan::observed::{AccountId, Tenant};
 use crate::provider::Provider;
@@ -33,14 +33,6 @@ pub enum ProviderId {
 }
 
 impl ProviderId {
-    /// The object as one that refers to others.
-    pub fn dependant(&self) -> Dependant {
-        match self.clone() {
-            Self::Namespaced(namespace, name) => Dependant::Provider(namespace, name),
-            Self::Cluster(name) => Dependant::ClusterProvider(name),
-        }
-    }
-
     /// The object that a reference in a policy of `namespace` names.
     pub fn of(reference: &ProviderRef, namespace: &str) -> Self {
         match reference.kind {
@@ -49,6 +41,9 @@ impl ProviderId {
         }
     }
 }
+
+/// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
+const SHOWS_AFTER: Duration = Duration::from_secs(28);
 
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
@@ -65,17 +60,22 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl SharedTenant {
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` if the account has been
-    /// written since: that row must not decide, read it again.
+    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
+    /// an earlier write of any policy yet: it must not decide.
     pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
         let now = Instant::now();
         let mut written = locked(&self.written);
         written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
-        if written.get(account).is_some_and(|at| *at >= row) {
+        if written.get(account).is_some_and(|at| *at + SHOWS_AFTER > row) {
             return false;
         }
         written.insert(account.clone(), now);
         true
+    }
+
+    /// Gives back a claim whose write was not sent.
+    pub fn release(&self, account: &AccountId) {
+        locked(&self.written).remove(account);
     }
 }
 
@@ -172,25 +172,15 @@ impl Registry {
         before
     }
 
-    /// Forgets objects that are not there any more, whose protected users no longer count. Returns each with its tenant.
-    pub fn remove_unless(&self, exists: impl Fn(&ProviderId) -> bool) -> Vec<(ProviderId, Option<String>)> {
+    /// Forgets objects that `exists` does not know any more. Their protected users no longer count.
+    pub fn retain(&self, exists: impl Fn(&ProviderId) -> bool) {
         let mut inner = locked(&self.0);
-        let gone: Vec<ProviderId> = inner.objects.keys().filter(|id| !exists(id)).cloned().collect();
-        gone.into_iter()
-            .map(|id| {
-                let tenant = inner.objects.remove(&id).and_then(|entry| entry.tenant_id);
-                if let Some(tenant) = &tenant {
-                    inner.adjust(tenant);
-                }
-                (id, tenant)
-            })
-            .collect()
-    }
-
-    /// The objects that name `tenant`.
-    pub fn of_tenant(&self, tenant: &str) -> Vec<ProviderId> {
-        let inner = locked(&self.0);
-        inner.objects.iter().filter(|(_, e)| e.tenant_id.as_deref() == Some(tenant)).map(|(id, _)| id.clone()).collect()
+        let (kept, gone) = std::mem::take(&mut inner.objects).into_iter().partition(|(id, _)| exists(id));
+        inner.objects = kept;
+        let gone: BTreeMap<ProviderId, Entry> = gone;
+        for tenant in gone.into_values().filter_map(|entry| entry.tenant_id) {
+            inner.adjust(&tenant);
+        }
     }
 
     /// What the objects of tenant `id` share; made when first asked for.
@@ -219,7 +209,14 @@ impl Registry {
 
     /// Records a fault seen in a pass over `connection`. `since` stays that of the first failure. Returns whether the
     /// fault is new. A connection that has been replaced says nothing any more: its credential may be the old one.
-    pub fn fault(&self, id: &ProviderId, connection: &Connection, fault: ProviderFault, message: String, now: Timestamp) -> bool {
+    pub fn fault(
+        &self,
+        id: &ProviderId,
+        connection: &Connection,
+        fault: ProviderFault,
+        message: String,
+        now: Timestamp,
+    ) -> bool {
         let mut inner = locked(&self.0);
         let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return false };
         let (since, new) = match &entry.health {
@@ -238,13 +235,32 @@ impl Registry {
         }
     }
 
+    /// The objects that name the same tenant as `id`, itself among them.
+    pub fn same_tenant(&self, id: &ProviderId) -> Vec<ProviderId> {
+        let inner = locked(&self.0);
+        let tenant = inner.objects.get(id).and_then(|entry| entry.tenant_id.as_deref());
+        let named = inner.objects.iter().filter(|(_, e)| tenant.is_some() && e.tenant_id.as_deref() == tenant);
+        named.map(|(other, _)| other.clone()).filter(|other| other != id).chain([id.clone()]).collect()
+    }
+
+    /// The objects that name this tenant, as their last reconcile saw them.
+    pub fn naming(&self, tenant: &str) -> Vec<ProviderId> {
+        let inner = locked(&self.0);
+        inner.objects.iter().filter(|(_, e)| e.tenant_id.as_deref() == Some(tenant)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether an object was verified once, so that what it says counts for its tenant.
+    pub fn counts(&self, id: &ProviderId) -> bool {
+        locked(&self.0).objects.get(id).is_some_and(|entry| entry.verified_once)
+    }
+
     /// What protects on a tenant: the union over `named`, every object that names the tenant as the API server has it
     /// now, as far as it was verified once. An object that was never verified does not count, else anybody could
     /// protect accounts of a tenant by naming it.
-    pub fn protection(&self, named: &[(ProviderId, IdentityProviderSpec)]) -> Protection {
+    pub fn protection(&self, named: &[&ProviderView]) -> Protection {
         let inner = locked(&self.0);
         let mut users = Vec::new();
-        for (id, spec) in named {
+        for ProviderView { id, spec, .. } in named {
             let Some(entry) = inner.objects.get(id).filter(|e| e.has_outcome || e.verified_once) else {
                 return Protection::NotKnownYet;
             };
@@ -263,8 +279,7 @@ impl Registry {
 impl Inner {
     /// The lowest rate of all objects of a tenant holds; a tenant that nobody names is forgotten.
     fn adjust(&mut self, tenant: &str) {
-        let named: Vec<&Entry> =
-            self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
+        let named: Vec<&Entry> = self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
         let lowest = named.iter().map(|e| &e.spec.rate_limit).min_by_key(|r| r.requests_per_second);
         match (lowest, self.tenants.get(tenant)) {
             (Some(limits), Some(shared)) => shared.limiter.set_limits(limits.into()),

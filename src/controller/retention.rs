@@ -40,7 +40,11 @@ async fn sweep(context: &Context, now: Timestamp) -> Result<(), kube::Error> {
             (true, Some(_)) => annotate(context, &head.name_any(), None).await?,
             (false, None) => annotate(context, &head.name_any(), Some(now)).await?,
             (false, Some(since)) if is_over(since, context.settings.ledger_retention_days, now) => {
-                tracing::info!(namespace, policy, "the ledger of a policy that is gone has reached its retention and is deleted");
+                tracing::info!(
+                    namespace,
+                    policy,
+                    "the ledger of a policy that is gone has reached its retention and is deleted"
+                );
                 context.ledgers.delete(&key).await?;
             }
             _ => {}

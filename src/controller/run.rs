@@ -14,6 +14,7 @@ use kube::api::{ListParams, PostParams};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::ledger_store::LedgerStore;
 use super::references::References;
-use super::registry::Registry;
+use super::registry::{ProviderId, Registry};
 use super::streams::{self, Guarded, Part};
 use super::wake::WakeBuilder;
 use super::{policy, provider, retention};
@@ -36,6 +37,8 @@ const NAME: &str = "password-reset-operator";
 const RECONCILE_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the API server or a missing CRD is waited for before it is looked for again.
 const START_RETRY: Duration = Duration::from_secs(5);
+/// How often what is remembered of deleted objects is forgotten.
+const FORGET_PERIOD: Duration = Duration::from_secs(30);
 
 /// A reconcile that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ pub enum Error {
 }
 
 /// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig cannot be used, or `LISTEN` cannot be bound.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::default());
     let readiness = Readiness::default();
@@ -63,7 +66,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let health = tokio::spawn(health.into_future());
 
-    let client = client().await?;
+    let config = config().await?;
+    if settings.operator_namespace.is_empty() {
+        settings.operator_namespace = config.default_namespace.clone();
+    }
+    let client = Client::try_from(config)?;
     let started = tokio::select! {
         started = prepare(&client, &settings) => started,
         () = stop.cancelled() => return Ok(()),
@@ -94,6 +101,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
         wake,
+        stopping: stop.clone(),
         started: Timestamp::now(),
         service_account,
         client,
@@ -101,28 +109,40 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     });
 
     let mut controllers = tokio::task::JoinSet::new();
-    for (woken, part) in provider_parts {
-        let part = noticing_deletions(part, &context, |context, _| context.forget_deleted_providers());
-        controllers.spawn(control("IdentityProvider", part, woken, context.clone(), stop.clone(), provider::reconcile_namespaced));
+    for (woken, mut part) in provider_parts {
+        part.touched = waking(part.touched, context.clone(), |p| {
+            ProviderId::Namespaced(p.namespace().unwrap_or_default(), p.name_any())
+        });
+        controllers.spawn(control(
+            "IdentityProvider",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            provider::reconcile_namespaced,
+        ));
     }
-    if let Some((woken, part)) = cluster_part {
-        let part = noticing_deletions(part, &context, |context, _| context.forget_deleted_providers());
+    if let Some((woken, mut part)) = cluster_part {
+        part.touched = waking(part.touched, context.clone(), |p| ProviderId::Cluster(p.name_any()));
         let kind = "ClusterIdentityProvider";
         controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        let part = noticing_deletions(part, &context, Context::forget_policy);
-        controllers.spawn(control("PasswordResetPolicy", part, woken, context.clone(), stop.clone(), policy::reconcile));
+        controllers.spawn(control(
+            "PasswordResetPolicy",
+            part,
+            woken,
+            context.clone(),
+            stop.clone(),
+            policy::reconcile,
+        ));
     }
     let ready = async {
-        context.providers.ready().await;
+        context.providers_known().await;
         context.policies.ready().await;
-        if let Some(cluster) = &context.cluster_providers {
-            cluster.ready().await;
-        }
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-        retention::run(&context).await;
+        tokio::join!(retention::run(&context), forget_deleted(&context));
     };
     tokio::select! {
         () = ready => {}
@@ -132,6 +152,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     health.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn forget_deleted(context: &Context) {
+    loop {
+        tokio::time::sleep(FORGET_PERIOD).await;
+        context.forget_deleted();
+    }
 }
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once.
@@ -154,14 +181,14 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-async fn client() -> anyhow::Result<Client> {
+async fn config() -> anyhow::Result<kube::Config> {
     let mut config = kube::Config::infer()
         .await
         .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
     // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
     // repeat POSTs and obey a `Retry-After` of any length.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Waits until the API server answers and our kinds can be listed, saying what is missing. Returns who we are and whether
@@ -190,10 +217,15 @@ async fn prepare(client: &Client, settings: &Settings) -> Option<(String, bool)>
             }
         }
     }
-    let cluster_kind = match Api::<ClusterIdentityProvider>::all(client.clone()).list(&ListParams::default().limit(1)).await {
+    let cluster_kind = match Api::<ClusterIdentityProvider>::all(client.clone())
+        .list(&ListParams::default().limit(1))
+        .await
+    {
         Ok(_) => true,
         Err(error) => {
-            tracing::warn!("ClusterIdentityProviders are off: they cannot be listed ({error}); grant it by a ClusterRole and restart");
+            tracing::warn!(
+                "ClusterIdentityProviders are off: they cannot be listed ({error}); grant it by a ClusterRole and restart"
+            );
             false
         }
     };
@@ -202,7 +234,10 @@ async fn prepare(client: &Client, settings: &Settings) -> Option<(String, bool)>
 
 async fn listable<K>(client: &Client, namespace: Option<&str>) -> Result<(), String>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let api: Api<Guarded<K>> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -215,9 +250,10 @@ where
         Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => {
             Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
         }
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Err(format!("the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may", K::plural(&())))
-        }
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(
+            "the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may",
+            K::plural(&())
+        )),
         Err(error) => Err(format!("the API server does not answer: {error}")),
     }
 }
@@ -231,19 +267,16 @@ async fn who_am_i(client: &Client, settings: &Settings) -> String {
     account.unwrap_or_else(|| format!("{}:{NAME}", settings.operator_namespace))
 }
 
-/// The same watch; `gone` is told of deleted objects at once. A controller reconciles nothing that is gone.
-fn noticing_deletions<K>(part: Part<K>, context: &Arc<Context>, gone: fn(&Context, ObjectRef<Guarded<K>>)) -> Part<K>
+/// Has the policies of a touched provider looked at: a deletion is told by nobody else.
+fn waking<K>(
+    touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
+    context: Arc<Context>,
+    id: fn(&Guarded<K>) -> ProviderId,
+) -> BoxStream<'static, Result<Guarded<K>, watcher::Error>>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Send + 'static,
 {
-    let (context, store) = (context.clone(), part.store.clone());
-    let touched = part.touched.inspect_ok(move |object| {
-        let reference = ObjectRef::from_obj(object);
-        if store.get(&reference).is_none() {
-            gone(&context, reference);
-        }
-    });
-    Part { touched: touched.boxed(), ..part }
+    touched.inspect_ok(move |object| context.wake_policies_of(&id(object))).boxed()
 }
 
 /// One controller: touched and woken objects in, reconciles with a deadline and a panic guard out.

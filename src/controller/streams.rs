@@ -25,20 +25,23 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub namespace: Option<String>,
     /// What is there.
     pub store: reflector::Store<Guarded<K>>,
-    /// Whether the first list is in the store. The store's own way to wait for that wakes only one of those who wait.
-    pub listed: watch::Receiver<bool>,
+    /// Whether the first list is in the store.
+    listed: watch::Receiver<bool>,
     /// What has been touched.
     pub touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
 }
 
-/// The objects that came by one watch.
-struct Seen<K: Resource<DynamicType = ()> + 'static> {
-    store: reflector::Store<Guarded<K>>,
-    listed: watch::Receiver<bool>,
-}
-
 /// The objects of one kind, whichever watch they came by.
-pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Seen<K>>);
+pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Watched<K>>);
+
+/// A store, and whether it holds the first list.
+type Watched<K> = (reflector::Store<Guarded<K>>, watch::Receiver<bool>);
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     /// The object with this name, if it is there and decodes.
@@ -47,19 +50,22 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
         if let Some(namespace) = namespace {
             key = key.within(namespace);
         }
-        self.0.iter().find_map(|seen| seen.store.get(&key))
+        self.0.iter().find_map(|(store, _)| store.get(&key))
     }
 
     /// Every object that decodes.
     pub fn all(&self) -> Vec<K> {
-        self.0.iter().flat_map(|seen| seen.store.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
+        self.0.iter().flat_map(|(store, _)| store.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
     }
 
     /// Waits for the first list of every watch.
+    ///
+    /// Not by `Store::wait_until_ready`: of several waiters it wakes the last one only (kube 5.0), and each controller
+    /// waits for its own store.
     pub async fn ready(&self) {
-        for seen in &self.0 {
+        for (_, listed) in &self.0 {
             // The sender is gone only when the process is stopping.
-            let _ = seen.listed.clone().wait_for(|listed| *listed).await;
+            let _ = listed.clone().wait_for(|listed| *listed).await;
         }
     }
 }
@@ -69,29 +75,35 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
 /// Each watch has its own store, since the list of one namespace must not remove the objects of another.
 pub fn namespaced<K>(client: &Client, namespaces: &[String]) -> (Stores<K>, Vec<Part<K>>)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let parts = if namespaces.is_empty() {
         vec![part(Api::all(client.clone()), None)]
     } else {
         namespaces.iter().map(|n| part(Api::namespaced(client.clone(), n), Some(n.clone()))).collect()
     };
-    (Stores(parts.iter().map(Part::seen).collect()), parts)
+    (Stores(parts.iter().map(Part::watched).collect()), parts)
 }
 
 /// Watches a cluster-scoped kind.
 pub fn cluster<K>(client: &Client) -> (Stores<K>, Part<K>)
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let part = part(Api::all(client.clone()), None);
-    (Stores(vec![part.seen()]), part)
-}
-
-impl<K: Resource<DynamicType = ()> + 'static> Part<K> {
-    fn seen(&self) -> Seen<K> {
-        Seen { store: self.store.clone(), listed: self.listed.clone() }
-    }
+    (Stores(vec![part.watched()]), part)
 }
 
 fn part<K>(api: Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
@@ -106,6 +118,7 @@ where
         other => other,
     });
     let (listing, listed) = watch::channel(false);
+    // What comes out of the reflector is in the store already.
     let stored = reflector::reflector(writer, events).inspect_ok(move |event| {
         if matches!(event, Event::InitDone) {
             listing.send_replace(true);
@@ -115,9 +128,14 @@ where
     Part { namespace, store, listed, touched }
 }
 
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
+    fn watched(&self) -> Watched<K> {
+        (self.store.clone(), self.listed.clone())
+    }
+}
+
 /// Managed fields are half of an object's memory and nobody here reads them.
 fn pruned<K: Resource<DynamicType = ()>>(mut object: Guarded<K>) -> Guarded<K> {
     object.managed_fields_mut().clear();
     object
 }
-

@@ -109,7 +109,9 @@ pub fn is_known_changed(
 /// What an open intent means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The call arrived. Record [`EverybodyStage::Arrived`]; from then on [`arrived`] is evidence for every account.
+    /// The call arrived. Record [`EverybodyStage::Arrived`]; from then on [`arrived`] is evidence for every account,
+    /// until a complete pass has ended: then record [`EverybodyStage::Closed`], or an account that is created later and
+    /// signs in would look as if it had been required.
     Arrived,
     /// Nothing happened to anybody: open a new intent and send it again.
     SendAgain,
@@ -118,6 +120,9 @@ pub enum Outcome {
 }
 
 /// Finds out what an open intent means, from one complete listing during which nothing is recorded in the ledger.
+///
+/// *Requires* that every mark which the listing before the call showed was recorded (as [`super::decide::decide`] says
+/// to) and stored together with the intent: a mark that was there before would else be taken for one that the call set.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry {
     intent: Everybody,

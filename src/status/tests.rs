@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::prelude::*;
 
 use crate::api::ConditionType;
-use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::api::FailureCategory;
+use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::decide::SkipReason;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::Suspension;

@@ -2,9 +2,17 @@
 
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
+/// Libraries whose lower levels print addresses with queries, headers or bodies.
+const QUIET: [&str; 6] = ["h2=warn", "hyper=warn", "hyper_util=warn", "reqwest=warn", "rustls=warn", "tower=warn"];
+
 /// Starts logging with a filter such as `info`. Errors: the filter cannot be parsed.
+///
+/// HTTP libraries say warnings at most, whatever the filter asks: what they print below may name people.
 pub fn start(filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let mut filter = EnvFilter::builder().parse(filter)?;
+    for directive in QUIET {
+        filter = filter.add_directive(directive.parse()?);
+    }
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(true).init();
     Ok(())
 }

@@ -11,9 +11,12 @@ async fn everybody_who_is_due_is_required_exactly_once_and_then_counted_as_they_
     let mut bed = Bed::new("campaign").await;
     bed.start().await;
     bed.monocloud("monocloud", &simulator, fast()).await;
-    bed.policy("inc", json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()},
-        "targets": [{"name": "all", "providerRef": {"name": "monocloud"}, "scope": "Tenant"}]}))
-        .await;
+    bed.policy(
+        "inc",
+        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()},
+        "targets": [{"name": "all", "providerRef": {"name": "monocloud"}, "scope": "Tenant"}]}),
+    )
+    .await;
     let policy = bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
     assert_eq!(policy.count("enforced"), 150, "{:#}", policy.0["status"]);
     assert_eq!(policy.condition("Ready"), "True Enforced");

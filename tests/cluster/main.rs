@@ -2,9 +2,15 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../providers_keycloak_monocloud/proxy.rs"]
+mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
+mod history;
+mod tenant;
+
+mod calls;
 mod campaign;
 mod answers;
 mod bad_input;
@@ -13,3 +19,7 @@ mod providers;
 mod references;
 mod secrecy;
 mod start_up;
+mod control;
+mod once;
+mod start;
+mod writes;

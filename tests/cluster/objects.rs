@@ -18,7 +18,14 @@ pub const USER_LIST: &str = "passwordreset.dev/user-list";
 
 impl Bed {
     /// Creates or replaces a whole Secret, whatever it held before. Grants nothing.
-    pub async fn put_secret(&self, namespace: &str, name: &str, annotation: Option<(&str, &str)>, label: bool, data: &[(&str, &[u8])]) {
+    pub async fn put_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotation: Option<(&str, &str)>,
+        label: bool,
+        data: &[(&str, &[u8])],
+    ) {
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -46,9 +53,11 @@ impl Bed {
 
     /// Creates a MonoCloud provider without its Secret, and no right to read one.
     pub async fn bare_monocloud(&self, name: &str, simulator: &Handle) {
-        self.apply(&json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "IdentityProvider", "metadata": {"name": name},
-            "spec": {"monoCloud": {"baseURL": simulator.base_url(), "credentialsSecretRef": {"name": name}}}}))
-            .await;
+        self.apply(
+            &json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "IdentityProvider", "metadata": {"name": name},
+            "spec": {"monoCloud": {"baseURL": simulator.base_url(), "credentialsSecretRef": {"name": name}}}}),
+        )
+        .await;
     }
 
     /// Creates or replaces a list of users in a ConfigMap that the operator may read.
@@ -71,7 +80,11 @@ impl Bed {
     pub async fn enforce(&self, name: &str, provider: &str, target: Value) {
         let mut whole = json!({"name": "target", "providerRef": {"name": provider}});
         crate::bed::merge(&mut whole, target);
-        self.policy(name, json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [whole]})).await;
+        self.policy(
+            name,
+            json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [whole]}),
+        )
+        .await;
     }
 
     /// Waits until a condition of a provider is `said`, such as `False SecretInvalid`, in a message that holds all `words`.

@@ -74,8 +74,11 @@ async fn a_credential_goes_nowhere_until_its_secret_names_the_origin() {
 
 /// Does what the two `kubectl` lines of a message say.
 async fn obey(bed: &Bed, message: &str) {
-    let lines: Vec<Vec<&str>> =
-        message.lines().filter(|line| line.starts_with("kubectl create ")).map(|line| line.split(' ').collect()).collect();
+    let lines: Vec<Vec<&str>> = message
+        .lines()
+        .filter(|line| line.starts_with("kubectl create "))
+        .map(|line| line.split(' ').collect())
+        .collect();
     assert_eq!(lines.len(), 2, "{message}");
     let flag = |line: &[&str], name: &str| {
         let found = line.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
@@ -95,7 +98,10 @@ async fn obey(bed: &Bed, message: &str) {
     .expect("a RoleBinding");
     let create = PostParams::default();
     Api::<Role>::namespaced(bed.client.clone(), role[5]).create(&create, &made).await.expect("the first line works");
-    Api::<RoleBinding>::namespaced(bed.client.clone(), binding[5]).create(&create, &bound).await.expect("the second line works");
+    Api::<RoleBinding>::namespaced(bed.client.clone(), binding[5])
+        .create(&create, &bound)
+        .await
+        .expect("the second line works");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,10 +121,16 @@ async fn what_may_not_be_read_is_told_with_the_lines_that_grant_it_disturbs_noth
     bed.enforce("all", "other", json!({"scope": "Selected", "users": [{"email": other.user_at(1).email}]})).await;
 
     let account = format!("--serviceaccount={}:{SERVICE_ACCOUNT}", bed.operator_namespace);
-    let provider = bed.provider_says("mc", "Ready", "False SecretForbidden", &["Secret mc", "--resource-name=mc", &account]).await;
+    let provider =
+        bed.provider_says("mc", "Ready", "False SecretForbidden", &["Secret mc", "--resource-name=mc", &account]).await;
     assert_eq!(provider.condition("Stalled"), "True SecretForbidden");
     let policy = bed
-        .policy_says("listed", "Ready", "False UserListForbidden", &["spec.targets[0].usersFrom[0]", "Secret leak", "--resource-name=leak", &account])
+        .policy_says(
+            "listed",
+            "Ready",
+            "False UserListForbidden",
+            &["spec.targets[0].usersFrom[0]", "Secret leak", "--resource-name=leak", &account],
+        )
         .await;
     assert_eq!(policy.condition("Stalled"), "True UserListForbidden");
     bed.policy_says("all", "Ready", "True Enforced", &[]).await;
@@ -146,17 +158,34 @@ async fn a_list_is_read_only_from_what_says_that_it_is_one() {
     bed.start().await;
     bed.monocloud("mc", &simulator, fast()).await;
     bed.grant("secrets", "leak").await;
-    bed.enforce("inc", "mc", json!({"scope": "Selected", "usersFrom": [
-        {"format": "Email", "secretRef": {"name": "leak", "key": "users.txt"}}]})).await;
+    bed.enforce(
+        "inc",
+        "mc",
+        json!({"scope": "Selected", "usersFrom": [
+        {"format": "Email", "secretRef": {"name": "leak", "key": "users.txt"}}]}),
+    )
+    .await;
     let path = "spec.targets[0].usersFrom[0]: ";
-    let said = bed.policy_says("inc", "Ready", "False UserListNotFound", &[path, "Secret leak does not exist", "create it"]).await;
+    let said = bed
+        .policy_says("inc", "Ready", "False UserListNotFound", &[path, "Secret leak does not exist", "create it"])
+        .await;
     assert_eq!(said.condition("Stalled"), "True UserListNotFound");
 
-    let list = format!("\u{feff}# from the CERT\r\n{}\r\n\r\n{}\r\n", simulator.user_at(0).email, simulator.user_at(0).email.to_uppercase());
+    let list = format!(
+        "\u{feff}# from the CERT\r\n{}\r\n\r\n{}\r\n",
+        simulator.user_at(0).email,
+        simulator.user_at(0).email.to_uppercase()
+    );
     let data: [(&str, &[u8]); 1] = [("users.txt", list.as_bytes())];
     let namespace = bed.namespace.clone();
     bed.put_secret(&namespace, "leak", None, false, &data).await;
-    bed.policy_says("inc", "Ready", "False UserListInvalid", &[path, "label it: passwordreset.dev/user-list: \"true\""]).await;
+    bed.policy_says(
+        "inc",
+        "Ready",
+        "False UserListInvalid",
+        &[path, "label it: passwordreset.dev/user-list: \"true\""],
+    )
+    .await;
     bed.put_secret(&namespace, "leak", Some((ALLOWED_ORIGINS, "https://a.example")), true, &data).await;
     bed.policy_says("inc", "Ready", "False UserListInvalid", &[path, ALLOWED_ORIGINS, "a Secret of its own"]).await;
     bed.put_secret(&namespace, "leak", None, true, &[("other.txt", list.as_bytes())]).await;

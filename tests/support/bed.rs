@@ -35,6 +35,8 @@ pub struct Bed {
     pub namespace: String,
     /// Ledgers live here.
     pub operator_namespace: String,
+    /// How long an outcome is awaited.
+    pub deadline: Duration,
     operator: Option<Process>,
     env: Vec<(String, String)>,
 }
@@ -58,10 +60,11 @@ impl Bed {
         let client = plane.client().await.expect("a client");
         let namespace = testbed::control_plane::create_namespace(&client, name).await.expect("a namespace");
         let operator_namespace = format!("{namespace}-system");
-        let system: Namespace = serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
+        let system: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
         rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], cluster_providers).await;
-        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }
+        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new(), deadline: DEADLINE }
     }
 
     /// Sets a setting of the operator, from its next start on.
@@ -95,6 +98,19 @@ impl Bed {
         if let Some(mut operator) = self.operator.take() {
             operator.kill();
         }
+    }
+
+    /// The most memory that the operator has had so far, in kB (`VmHWM`, proc(5)).
+    pub fn operator_peak_kilobytes(&self) -> u64 {
+        let Some(operator) = &self.operator else { return 0 };
+        // The process is started by a shell that watches over it.
+        let shell = operator.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap_or_default();
+        let peak = |pid: &str| -> Option<u64> {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+        };
+        children.split_whitespace().filter_map(peak).max().unwrap_or_default()
     }
 
     /// The operator's log so far.
@@ -228,7 +244,7 @@ impl Bed {
                 return view;
             }
             assert!(
-                start.elapsed() < DEADLINE,
+                start.elapsed() < self.deadline,
                 "not seen in time: {what}\n{}\n--- operator ---\n{}",
                 serde_json::to_string_pretty(&view.0["status"]).unwrap_or_default(),
                 self.log_text().lines().rev().take(60).collect::<Vec<_>>().join("\n")
@@ -258,6 +274,12 @@ pub async fn install_crds(plane: &ControlPlane) {
     for crd in password_reset_operator::api::crds() {
         let yaml = serde_json::to_string(&crd).expect("JSON");
         testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
+    }
+    // A new kind is "(re)initializing" for a moment.
+    let policies: Api<PasswordResetPolicy> = Api::all(client.clone());
+    let providers: Api<IdentityProvider> = Api::all(client.clone());
+    while policies.list(&Default::default()).await.is_err() || providers.list(&Default::default()).await.is_err() {
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -10,6 +10,7 @@ use super::pass::Pass;
 use crate::api::identity_provider::Access;
 use crate::plan::desired::{Desired, SelectedKey};
 use crate::plan::failure::Stop;
+use crate::plan::guard::Suspension;
 use crate::plan::tally::Tally;
 
 /// One policy at one generation.
@@ -31,13 +32,30 @@ pub struct Run {
     pub written_at: Option<Instant>,
 }
 
+/// What a pass was asked to do. Whatever changes in it begins a new pass at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What is wanted.
+    pub desired: Desired,
+    /// Whom the tenant protects.
+    pub protected: Option<Vec<SelectedKey>>,
+    /// Whether the provider may be written to.
+    pub access: Access,
+    /// What suspends the target.
+    pub suspension: Option<Suspension>,
+    /// The tenant: an object that was deleted and created anew may name another one.
+    pub tenant: String,
+    /// Whether a human has accepted that records are lost.
+    pub accept_ledger_loss: bool,
+}
+
 /// One target of a run.
 #[derive(Default)]
 pub struct TargetRun {
-    /// What the running or last pass was asked to do; a change begins a new one.
-    pub desired: Option<Desired>,
-    /// The same for what the provider objects of the tenant say: who is protected, and whether anything may be written.
-    pub granted: Option<(Vec<SelectedKey>, Access)>,
+    /// What the running or last pass was asked to do.
+    pub asked: Option<Asked>,
+    /// An earlier process has ended a pass at this generation: the first one of this process has time.
+    pub settled_before: bool,
     /// The pass that runs.
     pub pass: Option<Box<Pass>>,
     /// The campaign's ledger, once it was read.
@@ -50,15 +68,38 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
+    /// Whether a pass has ended since this run began or its token changed, or something that a human must correct
+    /// keeps it from beginning.
+    pub looked: bool,
 }
 
 impl TargetRun {
+    /// Ends the running pass: closes its open batch and stores what is not stored. Where that fails, unsent intents are
+    /// read again before anything is sent.
+    pub async fn put_down(&mut self) {
+        if let (Some(mut pass), Some(ledger)) = (self.pass.take(), &mut self.ledger) {
+            if let Err(error) = pass.close(ledger).await {
+                tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
+                self.ledger = None;
+            }
+        }
+    }
+
     /// Begins a new pass at the next slice.
     pub fn restart(&mut self) {
         self.pass = None;
         self.next_look = None;
         self.stop = None;
         self.failures = 0;
+        self.looked = false;
+    }
+}
+
+impl Run {
+    /// The token that is obeyed: every target was looked at since it was given. Said any earlier, a restart in between
+    /// would take it for done, and the look would be lost.
+    pub fn obeyed(&self) -> Option<&str> {
+        self.token.as_deref().filter(|_| self.targets.iter().all(|target| target.looked))
     }
 }
 
@@ -85,5 +126,29 @@ impl Runs {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Run>> {
         // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(looked: &[bool]) -> Run {
+        let targets = looked.iter().map(|&looked| TargetRun { looked, ..TargetRun::default() }).collect();
+        Run { token: Some("now".to_owned()), targets, ..Run::default() }
+    }
+
+    #[test]
+    fn a_token_is_obeyed_once_every_target_was_looked_at() {
+        assert_eq!(run(&[true, false]).obeyed(), None);
+        assert_eq!(run(&[true, true]).obeyed(), Some("now"));
+        assert_eq!(Run { token: None, ..run(&[true]) }.obeyed(), None);
+    }
+
+    #[test]
+    fn a_new_pass_has_not_looked_yet() {
+        let mut run = run(&[true]);
+        run.targets.iter_mut().for_each(TargetRun::restart);
+        assert_eq!(run.obeyed(), None);
     }
 }

@@ -10,12 +10,12 @@ use super::dereference::{self, Ready, State, Target};
 use super::ledger::{CampaignLedger, LoadError};
 use super::native;
 use super::pass::{Halt, Pass, Progress, Work};
-use super::runs::TargetRun;
+use super::runs::{Asked, TargetRun};
 use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
-use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
@@ -27,6 +27,8 @@ use crate::status::TargetOutcome;
 
 /// A verification that is younger serves a pass as well as a new one.
 const VERIFIED_RECENTLY: Duration = Duration::from_secs(60);
+/// The rest before the next pass where a listing changed each time it was read.
+const MOVED_REST: Duration = Duration::from_secs(10);
 
 /// What a slice needs to know about its policy.
 pub struct Policy<'a> {
@@ -63,34 +65,32 @@ pub async fn advance(
     gate: &Gate,
     deadline: Instant,
 ) -> Slice {
-    let Target { name, provider, health, suspension, state } = target;
-    let mut outcome = TargetOutcome {
-        name,
-        provider,
-        health,
-        suspension,
-        stop: None,
-        running: None,
-        complete: None,
-    };
+    let Target { name, provider, tenant_id: _, health, suspension, state } = target;
+    let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
-        State::NotYet => Duration::from_secs(60),
+        State::NotYet => {
+            run.put_down().await;
+            Duration::from_secs(60)
+        }
         State::Stop(stop) => {
-            run.pass = None;
+            run.put_down().await;
+            run.looked = true;
             outcome.stop = Some(stop);
             schedule::STALLED_RETRY
         }
         State::Ready(ready) => {
-            if run.desired.as_ref() != Some(&ready.desired) {
+            let asked = Asked {
+                desired: ready.desired.clone(),
+                protected: ready.protected.clone(),
+                access: ready.spec.access,
+                suspension: outcome.suspension.clone(),
+                tenant: ready.connection.tenant.id.clone(),
+                accept_ledger_loss: policy.accept_ledger_loss,
+            };
+            if run.asked.as_ref() != Some(&asked) {
+                run.put_down().await;
                 run.restart();
-                run.desired = Some(ready.desired.clone());
-            }
-            if let Some(protected) = &ready.protected {
-                let granted = Some((protected.clone(), ready.spec.access));
-                if run.granted != granted {
-                    run.restart();
-                    run.granted = granted;
-                }
+                run.asked = Some(asked);
             }
             let driver = Driver { ready: &ready, policy, context, gate };
             let next = driver.drive(run, &outcome, deadline).await;
@@ -115,6 +115,11 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn drive(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Duration {
+        if std::mem::take(&mut run.settled_before) {
+            let period = self.observe_period();
+            let at = schedule::first_look(period, self.policy.uid, self.context.started);
+            run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
+        }
         if run.pass.is_none()
             && let Some(next) = run.next_look
             && next > Instant::now()
@@ -123,15 +128,21 @@ impl Driver<'_> {
         }
         // What stops reads as well is asked before any call, so that a suspended tenant has its rest.
         if outcome.suspension.as_ref().is_some_and(guard::Suspension::stops_reads) {
-            self.rest(run).await;
+            run.put_down().await;
             return schedule::STALLED_RETRY;
         }
         // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
         match &outcome.health {
             Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
-            Health::Unverified | Health::NotReady { .. } => return schedule::STALLED_RETRY,
+            Health::Unverified | Health::NotReady { .. } => {
+                run.put_down().await;
+                return schedule::STALLED_RETRY;
+            }
         }
-        let Some(_) = &self.ready.protected else { return Duration::from_secs(1) };
+        if self.ready.protected.is_none() {
+            run.put_down().await;
+            return Duration::from_secs(1);
+        }
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
                 run.failures = 0;
@@ -176,8 +187,12 @@ impl Driver<'_> {
             Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
             slot => slot.insert(self.load(tenant.users).await?),
         };
+        if run.pass.is_none() {
+            ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
+        }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
-        let mut work = Work { ready: &ready, ledger, gate: self.gate.clone(), may_write };
+        let mut work =
+            Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
         let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
             native::advance(pass, &mut work, tenant, deadline).await
         } else {
@@ -185,8 +200,12 @@ impl Driver<'_> {
         };
         match worked {
             Err(halt @ (Halt::Stopped | Halt::Tenant(_))) => {
-                pass.close(&mut work).await?;
+                pass.close(work.ledger).await?;
                 Err(halt)
+            }
+            Ok(progress) => {
+                work.ledger.save_first_evidence().await?;
+                Ok(progress)
             }
             other => other,
         }
@@ -223,8 +242,17 @@ impl Driver<'_> {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
+        // What has changed is told by the provider's own object.
+        if verified.is_some_and(|(before, _)| before.enforceable != tenant.enforceable) {
+            self.context.wake_provider(&self.ready.id);
+        }
         self.context.registry.verified(&self.ready.id, tenant);
         Ok(())
+    }
+
+    fn observe_period(&self) -> Duration {
+        let capabilities = self.ready.connection.provider.capabilities();
+        schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities)
     }
 
     fn campaign(&self) -> CampaignKey {
@@ -237,23 +265,20 @@ impl Driver<'_> {
     }
 
     fn rules(&self, cutoff: Timestamp) -> Rules {
-        let capabilities = self.ready.connection.provider.capabilities();
-        Rules {
+        Rules::new(
+            self.ready.connection.provider.capabilities(),
             cutoff,
-            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
-            states: self.ready.desired.account_states,
-            visibility: capabilities.visibility,
-            remember_compliant: !capabilities.list_shows_change_time,
-            repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
-            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
-        }
+            matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            self.ready.desired.account_states,
+            refusal_tag(self.policy.generation, self.policy.token),
+        )
     }
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
         if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
+            self.context.wake_policies_of(&self.ready.id);
         }
     }
 
@@ -263,14 +288,13 @@ impl Driver<'_> {
             Progress::Wait(at) => at.saturating_duration_since(Instant::now()),
             Progress::Moved => {
                 run.pass = None;
-                Duration::ZERO
+                MOVED_REST
             }
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
-                let capabilities = self.ready.connection.provider.capabilities();
-                let period = schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities);
+                run.looked = true;
                 let now = Timestamp::now();
-                let wait = schedule::until(schedule::next_look(period, self.policy.uid, now), now);
+                let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
                 run.next_look = Some(Instant::now() + wait);
                 wait
             }
@@ -285,20 +309,27 @@ impl Driver<'_> {
                 Duration::from_secs(1)
             }
             Halt::Fenced => {
-                tracing::warn!(policy = self.policy.name, "the ledger was written by another operator; it is read again");
+                tracing::warn!(
+                    policy = self.policy.name,
+                    "the ledger was written by another operator; it is read again"
+                );
                 (run.pass, run.ledger) = (None, None);
                 self.pause(run)
             }
             Halt::Ledger(error) => {
                 tracing::warn!(policy = self.policy.name, %error, "the ledger cannot be read or written; nothing is sent without it");
+                let message = "the records cannot be read or written at the API server, and nothing is sent without them; \
+                               the operator's log says why";
+                run.stop = Some(Stop::transient(Reason::InProgress, "", message));
                 self.pause(run)
             }
             Halt::Stop(stop) => {
-                run.pass = None;
+                run.put_down().await;
                 let now = Timestamp::now();
                 let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
+                run.looked = true;
                 wait
             }
             Halt::Tenant(error) => self.fault(run, &error),
@@ -308,10 +339,20 @@ impl Driver<'_> {
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = fault::of_listing(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        if error.kind == ErrorKind::ResponseInvalid {
+        let believed = !matches!(
+            error.kind,
+            ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
+        );
+        if !believed {
             run.pass = None;
         }
-        if self.context.registry.fault(&self.ready.id, &self.ready.connection, fault, error.to_string(), Timestamp::now()) {
+        if self.context.registry.fault(
+            &self.ready.id,
+            &self.ready.connection,
+            fault,
+            error.to_string(),
+            Timestamp::now(),
+        ) {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }
@@ -322,15 +363,5 @@ impl Driver<'_> {
         let wait = schedule::transient_pause(run.failures, self.policy.uid);
         run.failures = run.failures.saturating_add(1);
         wait
-    }
-
-    /// Closes what is open before a suspended tenant is left alone.
-    async fn rest(&self, run: &mut TargetRun) {
-        if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
-            let mut work = Work { ready: self.ready, ledger, gate: self.gate.clone(), may_write: false };
-            // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
-            let _ = pass.close(&mut work).await;
-        }
-        run.pass = None;
     }
 }

@@ -131,8 +131,11 @@ impl Connecting<'_> {
         let base_url = url(&block.base_url).map_err(invalid)?;
         self.bound_to(&[&base_url])?;
         let http = self.http(&[&base_url]);
-        let config =
-            monocloud::MonoCloudConfig { base_url, api_key: self.value("apiKey")?, page_size: self.page_size(&monocloud::CAPABILITIES) };
+        let config = monocloud::MonoCloudConfig {
+            base_url,
+            api_key: self.value("apiKey")?,
+            page_size: self.page_size(&monocloud::CAPABILITIES),
+        };
         Ok(Arc::new(monocloud::MonoCloud::connect(config, http)?))
     }
 
@@ -183,7 +186,9 @@ fn secret_invalid(message: String) -> ConnectError {
 }
 
 fn url(text: &str) -> Result<Url, String> {
-    Url::parse(text).map_err(|error| format!("the URL in the provider block cannot be read ({error}); write https://host[:port][/path]"))
+    Url::parse(text).map_err(|error| {
+        format!("the URL in the provider block cannot be read ({error}); write https://host[:port][/path]")
+    })
 }
 
 fn origin(text: &str) -> Result<Origin, String> {
@@ -200,7 +205,8 @@ fn hosts(region: Region) -> (Url, Url) {
         Region::AU => "com.au",
         Region::SG => "sg",
     };
-    let parse = |host: &str| Url::parse(&format!("https://{host}.pingone.{tld}")).expect("a host of fixed parts is a URL");
+    let parse =
+        |host: &str| Url::parse(&format!("https://{host}.pingone.{tld}")).expect("a host of fixed parts is a URL");
     (parse("api"), parse("auth"))
 }
 

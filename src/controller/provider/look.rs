@@ -41,11 +41,14 @@ impl Found {
 /// Looks at `subject`, given what the registry knew before.
 pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) -> Found {
     let now = Timestamp::now();
+    let tenant_id = connect::tenant_id(&subject.spec).ok();
+    // An object that was deleted and created anew may name another tenant: nothing carries over.
+    let before = before.filter(|before| before.tenant_id == tenant_id);
     let verified_before = subject.status.as_ref().is_some_and(|s| s.tenant.is_some());
     let mut entry = Entry {
         spec: subject.spec.clone(),
         allowed_namespaces: subject.allowed_namespaces.clone(),
-        tenant_id: connect::tenant_id(&subject.spec).ok(),
+        tenant_id,
         connection: None,
         health: Health::Unverified,
         verified: before.and_then(|b| b.verified.clone()),
@@ -57,7 +60,9 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
     let material = match material(subject, context).await {
         Ok(material) => material,
         // The API server has not answered yet: what was known stays, and the watch wakes us.
-        Err(None) => return Found { entry: before.cloned().unwrap_or(entry), next_probe: Some(Duration::from_secs(1)) },
+        Err(None) => {
+            return Found { entry: before.cloned().unwrap_or(entry), next_probe: Some(Duration::from_secs(1)) };
+        }
         Err(Some((fault, message))) => {
             fail(&mut entry, before, fault, message, now);
             return Found { entry, next_probe: None };
@@ -150,7 +155,8 @@ async fn material(subject: &Subject, context: &Context) -> Result<Material, Opti
         let name = reference.name.clone();
         (Reference { kind: Kind::ConfigMap, namespace: namespace.clone(), name }, reference.key.clone())
     });
-    let kept: HashSet<Reference> = [Some(secret.clone()), bundle.as_ref().map(|(r, _)| r.clone())].into_iter().flatten().collect();
+    let kept: HashSet<Reference> =
+        [Some(secret.clone()), bundle.as_ref().map(|(r, _)| r.clone())].into_iter().flatten().collect();
     context.references.retain(&subject.dependant, &kept);
     let secret = content(&secret, subject, context).await?;
     let ca_bundle = match &bundle {
@@ -158,7 +164,8 @@ async fn material(subject: &Subject, context: &Context) -> Result<Material, Opti
         Some((reference, key)) => {
             let content = content(reference, subject, context).await?;
             let Some(pem) = content.data.get(key) else {
-                let message = format!("ConfigMap {} has no key `{key}`; put the certificates (PEM) there", reference.name);
+                let message =
+                    format!("ConfigMap {} has no key `{key}`; put the certificates (PEM) there", reference.name);
                 return Err(Some((ProviderFault::SecretInvalid, message)));
             };
             Some(pem.clone())

@@ -274,8 +274,8 @@ fn after_our_own_write_only_a_change_later_than_the_one_in_its_read_back_counts(
     // It still does not count after the mark was cleared and came back.
     let cleared = judged(&changed(T + 4), &knowing(known), &class_a()).record.unwrap();
     assert_eq!(verdict(&changed(T + 4), &knowing(cleared), &class_a()), Verdict::Cleared);
-    let again =
-        judged(&Account { mark: Mark::Marked, ..changed(T + 4) }, &knowing(cleared), &class_a()).record.unwrap();
+    let back = Account { mark: Mark::Marked, changed: ChangeTime::NotGiven, ..due() };
+    let again = judged(&back, &knowing(cleared), &class_a()).record.unwrap();
     assert_eq!(verdict(&changed(T + 4), &knowing(again), &class_a()), Verdict::Cleared);
 }
 

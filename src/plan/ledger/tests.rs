@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::codec::Head;
 use super::*;
 
 fn key() -> CampaignKey {
@@ -281,6 +282,38 @@ fn a_crash_between_the_writes_of_two_shards_loses_nothing() {
 }
 
 #[test]
+fn where_two_sealed_shards_have_the_same_account_the_higher_index_is_right() {
+    let shard = |index, head, entry: Entry| {
+        let entries = vec![(AccountKey(u64::from(index == 0)), entry)];
+        let links = vec![(EntryKey(1), AccountKey(u64::from(index)))];
+        (index, codec::encode(&Shard { index, fingerprint: key().fingerprint(), head, entries, links }))
+    };
+    let head = Some(Head { sealed: 2, everybody: None });
+    let shards = vec![shard(0, head, marked(1)), shard(1, None, marked(2)), shard(2, None, marked(3))];
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        let shards = order.map(|i: usize| shards[i].clone()).to_vec();
+        let mut loaded = Ledger::load(key(), Retention::All, shards).unwrap();
+        assert_eq!(content(&loaded), BTreeMap::from([(AccountKey(0), marked(3)), (AccountKey(1), marked(1))]));
+        loaded.head_links.clear();
+        assert_eq!(loaded.account_of(&EntryKey(1)), Some(AccountKey(2)));
+    }
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back_from_a_sealed_shard() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    let all = accounts(0..200);
+    all.iter().for_each(|account| ledger.record(*account, marked(11)));
+    let sealed = *all.iter().find(|account| !ledger.head.contains_key(account)).unwrap();
+    ledger.open_batch(&[sealed], at(20));
+    store.save_all(&mut ledger);
+    ledger.forget(&sealed);
+    store.save_batch(&mut ledger);
+    assert_eq!(store.load().unwrap().entry(&sealed), None);
+}
+
+#[test]
 fn a_crash_before_the_head_was_ever_stored_is_no_damage() {
     let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
     accounts(0..200).iter().for_each(|account| ledger.record(*account, marked(11)));
@@ -473,8 +506,8 @@ enum Op {
     CloseUnsent(Vec<u64>),
     StoreAll,
     StoreBatch,
-    /// Crashes after so many shards of what is to be stored.
-    Crash(usize),
+    /// Crashes after so many shards of what is to be stored: before a batch, or all of it.
+    Crash(bool, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -488,7 +521,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => some.prop_map(Op::CloseUnsent),
         2 => Just(Op::StoreAll),
         2 => Just(Op::StoreBatch),
-        1 => (0usize..4).prop_map(Op::Crash),
+        2 => (any::<bool>(), 0usize..4).prop_map(|(batch, after)| Op::Crash(batch, after)),
     ]
 }
 
@@ -577,9 +610,9 @@ proptest! {
                         ..Model::default()
                     };
                 }
-                Op::Crash(after) => {
-                    let images = ledger.dirty_shards();
-                    let whole = after >= images.len();
+                Op::Crash(batch, after) => {
+                    let images = if batch { ledger.dirty_for_batch() } else { ledger.dirty_shards() };
+                    let whole = !batch && after >= images.len();
                     for image in images.into_iter().take(after) {
                         store.0.insert(image.index, image.bytes);
                     }

@@ -165,10 +165,8 @@ fn a_call_that_was_answered_and_marked_nobody_is_not_sent_again() {
     assert_eq!(outcome(true, &[(unmarked(), None)]), Outcome::OneByOne);
 }
 
-fn verdict_after(stage: EverybodyStage, account: &Account, entry: Option<Entry>) -> Verdict {
-    let everybody = Everybody { at: INTENT as u32, stage };
-    let facts = Facts { entry, evidence: arrived(Some(everybody)), complete: true, ..Facts::default() };
-    let rules = Rules {
+fn rules() -> Rules {
+    Rules {
         cutoff: at(T),
         rolling: false,
         states: fine().states,
@@ -177,8 +175,13 @@ fn verdict_after(stage: EverybodyStage, account: &Account, entry: Option<Entry>)
         repeat_without_effect: true,
         settle_seconds: 30,
         refusal_tag: 1,
-    };
-    decide(account, &facts, &rules, at(NOW)).verdict
+    }
+}
+
+fn verdict_after(stage: EverybodyStage, account: &Account, entry: Option<Entry>) -> Verdict {
+    let everybody = Everybody { at: INTENT as u32, stage };
+    let facts = Facts { entry, evidence: arrived(Some(everybody)), complete: true, ..Facts::default() };
+    decide(account, &facts, &rules(), at(NOW)).verdict
 }
 
 #[test]
@@ -204,4 +207,15 @@ fn a_single_requirement_after_the_call_that_a_crash_caught_is_written_again() {
     let intent = Entry::new(State::Intended, at(INTENT + 60));
     let signed_in = account(Mark::Unmarked, INTENT + 70);
     assert_eq!(verdict_after(EverybodyStage::Arrived, &signed_in, Some(intent)), Verdict::Require);
+}
+
+#[test]
+fn a_mark_that_was_there_before_must_be_remembered_when_the_intent_is() {
+    // The call was lost. What the listing before it showed is recorded as any pass would, and tells the mark from ours.
+    let before = marked();
+    let rules = rules();
+    let record = decide(&before, &Facts { complete: true, ..Facts::default() }, &rules, at(INTENT)).record;
+    assert!(record.is_some());
+    assert_eq!(outcome(false, &[(before.clone(), record), (unmarked(), None)]), Outcome::SendAgain);
+    assert_eq!(outcome(false, &[(before, None), (unmarked(), None)]), Outcome::Arrived, "forgotten, it would mislead");
 }

@@ -1,28 +1,27 @@
 //! How is one request sent, and what counts as an answer?
 //!
 //! Sends a request at most once (but for one repeat with a fresh token), only to the origins that the credential is
-//! bound to, within a deadline and a size. Statuses are the provider's to judge, with [`Response::unclassified`] as the
-//! usual reading; only redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
+//! bound to, within a deadline and a size. Statuses are the provider's to judge; only redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::failure::not_answered;
 use super::limiter::{Limiter, Outcome, Permit};
 use super::origin::Origin;
+use super::request::{Body, Kind, Request};
+use super::response::Response;
 use super::retry_after::{date, retry_after};
 use super::token::{Token, TokenSource, secret_value};
-use crate::provider::{ClockReading, ErrorKind, Gate, ProviderError};
+use crate::provider::{ClockReading, ErrorKind, ProviderError};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A pooled connection is given up before the usual server does, so that few writes meet a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -73,194 +72,9 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`is_unauthorized`] usually).
+    /// Tokens from `source`; `refused` says which answers mean that the *token* is bad ([`super::is_unauthorized`] usually).
     pub fn bearer(source: TokenSource, refused: fn(&Response) -> bool) -> Self {
         Self::Bearer { source: Box::new(source), refused }
-    }
-}
-
-/// Whether the answer is a 401.
-pub fn is_unauthorized(response: &Response) -> bool {
-    response.status == StatusCode::UNAUTHORIZED
-}
-
-enum Kind {
-    Read,
-    Write(Gate),
-}
-
-enum Body {
-    Empty,
-    Bytes(&'static str, Bytes),
-}
-
-/// One request. Its address is built by [`super::Base::url`].
-pub struct Request {
-    operation: &'static str,
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Body,
-    kind: Kind,
-    basic: Option<(String, SecretString)>,
-}
-
-impl Request {
-    /// A GET.
-    pub fn get(operation: &'static str, url: Url) -> Self {
-        Self::read(operation, Method::GET, url)
-    }
-
-    /// A request that changes nothing at the provider, whatever its method.
-    pub fn read(operation: &'static str, method: Method, url: Url) -> Self {
-        let headers = HeaderMap::new();
-        Self { operation, method, url, headers, body: Body::Empty, kind: Kind::Read, basic: None }
-    }
-
-    /// A request that changes something. `gate` is asked after all waiting, right before it is sent.
-    pub fn write(operation: &'static str, method: Method, url: Url, gate: &Gate) -> Self {
-        Self { kind: Kind::Write(gate.clone()), ..Self::read(operation, method, url) }
-    }
-
-    /// Adds encoded query parameters.
-    pub fn query(mut self, parameters: &[(&str, &str)]) -> Self {
-        if !parameters.is_empty() {
-            self.url.query_pairs_mut().extend_pairs(parameters);
-        }
-        self
-    }
-
-    /// Sets a header. A `Content-Type` set here goes before that of the body.
-    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
-    }
-
-    /// A body of form fields.
-    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.body = Body::Bytes("application/x-www-form-urlencoded", text.into());
-        self
-    }
-
-    /// A JSON body.
-    pub fn json(mut self, value: &impl Serialize) -> Result<Self, ProviderError> {
-        let bytes = serde_json::to_vec(value).map_err(|_| {
-            ProviderError::new(ErrorKind::Rejected, self.operation, "the request cannot be written as JSON")
-        })?;
-        self.body = Body::Bytes("application/json", bytes.into());
-        Ok(self)
-    }
-
-    pub(super) fn basic(mut self, user: String, password: SecretString) -> Self {
-        self.basic = Some((user, password));
-        self
-    }
-
-    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
-        ProviderError::new(kind, self.operation, message)
-    }
-
-    fn is_write(&self) -> bool {
-        matches!(self.kind, Kind::Write(_))
-    }
-}
-
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request").field("operation", &self.operation).finish_non_exhaustive()
-    }
-}
-
-/// An answer, read to its end. `Debug` prints the status only.
-pub struct Response {
-    /// The status; never a redirect.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The answer's `Date`, else our clock when it came.
-    pub answered_at: Timestamp,
-    /// The bounded pause that the answer asks for.
-    pub retry_after: Option<Duration>,
-    body: Bytes,
-    operation: &'static str,
-    write: bool,
-}
-
-impl Response {
-    /// The body as it came.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// Reads the body as JSON.
-    ///
-    /// *Errors*: `ResponseInvalid` for HTML and for anything that is not the expected JSON; after a write its effect is
-    /// unknown then.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
-        let content_type = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if content_type.to_ascii_lowercase().contains("html") {
-            return Err(self.unclear(
-                ErrorKind::ResponseInvalid,
-                "the answer is an HTML page, not the API's JSON: check the base URL and proxies",
-            ));
-        }
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Eof => "ends early",
-                serde_json::error::Category::Data => "lacks something that the API always gives",
-                _ => "is not JSON",
-            };
-            self.unclear(
-                ErrorKind::ResponseInvalid,
-                format!("the answer {what} (line {}, column {})", error.line(), error.column()),
-            )
-        })
-    }
-
-    /// An error about an answer that leaves open whether the write it is about took effect.
-    pub fn unclear(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
-        ProviderError { effect_unknown: self.write, ..self.error(kind, message) }
-    }
-
-    /// The answer itself where its status says success, else the usual reading of its status.
-    pub fn ok(self) -> Result<Self, ProviderError> {
-        if self.status.is_success() { Ok(self) } else { Err(self.unclassified()) }
-    }
-
-    /// An error of this kind about this answer, with the pause it asks for. A 5xx or 408 to a write leaves its effect
-    /// unknown.
-    pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
-        let unclear = self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT;
-        ProviderError {
-            kind,
-            operation: self.operation,
-            message: message.into(),
-            retry_after: self.retry_after,
-            effect_unknown: self.write && unclear,
-        }
-    }
-
-    /// The usual reading of a status that is no success, for where the vendor's codes say nothing better.
-    pub fn unclassified(&self) -> ProviderError {
-        let status = self.status.as_u16();
-        let (kind, what) = match status {
-            401 => (ErrorKind::AuthenticationFailed, "the credential is refused"),
-            403 => (ErrorKind::PermissionDenied, "the credential lacks a right"),
-            404 | 410 => (ErrorKind::NotFound, "not found"),
-            408 | 425 => (ErrorKind::Unreachable, "the server gave up waiting"),
-            429 => (ErrorKind::Throttled, "too many requests"),
-            400..=499 => (ErrorKind::Rejected, "the request is refused"),
-            500..=599 => (ErrorKind::Unreachable, "the server failed"),
-            _ => (ErrorKind::ResponseInvalid, "an unexpected status"),
-        };
-        self.error(kind, format!("{what} (HTTP {status})"))
-    }
-}
-
-impl std::fmt::Debug for Response {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Response").field("status", &self.status.as_u16()).finish_non_exhaustive()
     }
 }
 
@@ -531,57 +345,6 @@ impl Http {
             operation: request.operation,
             write: request.is_write(),
         })
-    }
-}
-
-/// Reads a transport failure. Its own text is not used: it may hold the address.
-fn not_answered(request: &Request, error: &reqwest::Error) -> ProviderError {
-    let host = request.url.host_str().unwrap_or_default();
-    let mut failure = match tls_error(error) {
-        Some(tls) => request.error(ErrorKind::TlsFailed, format!("{host}: {}", tls_message(tls))),
-        None if error.is_connect() && error.is_timeout() => request
-            .error(ErrorKind::Unreachable, format!("{host}: no connection within {} s", CONNECT_TIMEOUT.as_secs())),
-        None if error.is_connect() => {
-            request.error(ErrorKind::Unreachable, format!("{host}: no connection (name, port, network or proxy)"))
-        }
-        None => request.error(ErrorKind::Unreachable, format!("{host}: the connection broke before the answer came")),
-    };
-    failure.effect_unknown = request.is_write() && !error.is_connect();
-    failure
-}
-
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        // An I/O error hides what it wraps from `source`.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(tls) = wrapped.and_then(|w| tls_error(w)) {
-            return Some(tls);
-        }
-        next = error.source();
-    }
-    None
-}
-
-fn tls_message(error: &rustls::Error) -> &'static str {
-    use rustls::CertificateError as Bad;
-    match error {
-        // The signature is wrong where an authority was renewed under its old name.
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
-            "its certificate is signed by an unknown authority; give its CA certificate with tls.caBundleConfigMapRef"
-        }
-        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired",
-        rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
-            "its certificate is not valid yet"
-        }
-        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
-            "its certificate is for another name"
-        }
-        rustls::Error::InvalidCertificate(_) => "its certificate is refused",
-        _ => "the TLS handshake failed",
     }
 }
 

@@ -29,7 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// Requests per second; at least 0.01 is used.
     pub requests_per_second: f64,
-    /// Requests that may be sent at once after a pause; at least 1 is used.
+    /// Requests that may be sent at once after a pause; at least 1 is used. No more than this may be unanswered either,
+    /// so that a burst below rate × latency slows everything down.
     pub burst: u32,
     /// Requests that may be on the way at the same time; at least 1 is used.
     pub max_concurrent_requests: u32,
@@ -51,6 +52,9 @@ struct State {
     limits: Limits,
     /// The rate in force: that of `limits`, less what 429s took away.
     rate: f64,
+    /// What the bucket holds. A token is taken out when its request is *answered*, and those of requests on the way are
+    /// spoken for: the server may count a request at any moment in between, and it must find a token whenever that is,
+    /// also when many requests were held up and arrive together.
     tokens: f64,
     refilled: Instant,
     recovered: Instant,
@@ -91,7 +95,7 @@ pub(super) enum Outcome {
     Throttled(Option<Duration>),
     /// The server is busy and names a pause (503 with `Retry-After`).
     Busy(Duration),
-    /// Never sent: the token goes back.
+    /// Never sent: it costs no token.
     NotSent,
     /// No answer, or one that only says that the server failed.
     Lost,
@@ -102,6 +106,8 @@ pub(super) enum Outcome {
 pub(super) struct Permit {
     limiter: Arc<Limiter>,
     admitted: Instant,
+    /// Whether the request takes a token out of the bucket; not where it was never sent or is refused for load.
+    counts: bool,
 }
 
 impl Limiter {
@@ -175,12 +181,14 @@ impl Limiter {
                     Some(now + rest)
                 } else if state.in_flight >= state.limits.max_concurrent_requests.max(1) {
                     None
-                } else if state.tokens >= 1.0 {
-                    state.tokens -= 1.0;
-                    state.in_flight += 1;
-                    return Ok(Permit { limiter: self.clone(), admitted: now });
                 } else {
-                    Some(now + Duration::from_secs_f64((1.0 - state.tokens) / state.rate).max(TICK))
+                    let needed = f64::from(state.in_flight) + 1.0;
+                    if state.tokens >= needed {
+                        state.in_flight += 1;
+                        return Ok(Permit { limiter: self.clone(), admitted: now, counts: true });
+                    }
+                    let enough_in = Duration::from_secs_f64((needed - state.tokens) / state.rate).max(TICK);
+                    (needed <= state.limits.capacity()).then(|| now + enough_in)
                 }
             };
             match until {
@@ -222,8 +230,7 @@ impl Limiter {
                 }
             }
             Outcome::Busy(pause) => Self::pause(&mut state, now + pause),
-            Outcome::NotSent => state.tokens = (state.tokens + 1.0).min(state.limits.capacity()),
-            Outcome::Lost => {}
+            Outcome::NotSent | Outcome::Lost => {}
         }
     }
 
@@ -242,7 +249,8 @@ impl Limiter {
 
 impl Permit {
     /// Says what became of the request and frees its slot.
-    pub(super) fn finish(self, outcome: Outcome) {
+    pub(super) fn finish(mut self, outcome: Outcome) {
+        self.counts = !matches!(outcome, Outcome::NotSent | Outcome::Throttled(_));
         self.limiter.settle(self.admitted, outcome);
     }
 }
@@ -251,7 +259,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         {
             let mut state = self.limiter.state();
+            state.refill(Instant::now());
             state.in_flight = state.in_flight.saturating_sub(1);
+            if self.counts {
+                // Below zero only after a pause, which has emptied the bucket already.
+                state.tokens = (state.tokens - 1.0).max(0.0);
+            }
         }
         self.limiter.changed.notify_one();
     }

@@ -3,6 +3,9 @@
 //! | file | question |
 //! |---|---|
 //! | `client` | how is one request sent, and what counts as an answer? |
+//! | `request` | what is sent, and is it a write? |
+//! | `response` | what came back, and what does its status usually mean? |
+//! | `failure` | why did no answer come? |
 //! | `token` | which token is sent, when is a new one fetched? |
 //! | `limiter` | how fast may the tenant be asked? |
 //! | `origin` | where may the credential go, how is an address built? |
@@ -19,16 +22,21 @@
 //! ```
 
 mod client;
+mod failure;
 mod limiter;
 mod origin;
 mod page;
+mod request;
+mod response;
 mod retry_after;
 mod token;
 
-pub use client::{Auth, Http, HttpSettings, Request, Response, is_unauthorized};
+pub use client::{Auth, Http, HttpSettings};
 pub use limiter::{Limiter, Limits};
 pub use origin::{Base, Origin};
 pub use page::{NextLink, Trail, next_link};
+pub use request::Request;
+pub use response::{Response, is_unauthorized};
 pub use retry_after::{bounded, http_date};
 pub use token::{ClientAuth, TokenSource};
 

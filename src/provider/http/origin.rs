@@ -87,8 +87,13 @@ impl Base {
             return Err(ProviderError::new(ErrorKind::NotFound, operation, "an id of this form cannot exist"));
         }
         let mut url = self.url.clone();
+        let base = url.path().len();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
+        }
+        // Left alone by the rules for paths, but some servers cut a segment off there (RFC 3986 §3.3, parameters).
+        if let Some((base, added)) = url.path().split_at_checked(base).filter(|(_, added)| added.contains(';')) {
+            url.set_path(&format!("{base}{}", added.replace(';', "%3B")));
         }
         Ok(url)
     }
@@ -134,6 +139,10 @@ mod tests {
         let base = Base::new(url("https://a.example"), &[]).unwrap();
         let built = base.url("test", &["users", "a/../b?x#y%2f", "password"]).unwrap();
         assert_eq!(built.as_str(), "https://a.example/users/a%2F..%2Fb%3Fx%23y%252f/password");
+        let built = base.url("test", &["users", "a;b"]).unwrap();
+        assert_eq!(built.as_str(), "https://a.example/users/a%3Bb");
+        let below = Base::new(url("https://a.example/x;v=1"), &[]).unwrap();
+        assert_eq!(below.url("test", &["u;1"]).unwrap().as_str(), "https://a.example/x;v=1/u%3B1");
         for bad in ["", ".", "..", "a\nb"] {
             assert_eq!(base.url("test", &["users", bad]).unwrap_err().kind, ErrorKind::NotFound, "{bad:?}");
         }

@@ -7,9 +7,9 @@ use http::header::{DATE, RETRY_AFTER};
 use jiff::Timestamp;
 
 /// The longest pause that is obeyed. Whoever names a longer one is asked again then.
-pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// What a pause of more than a day is taken for: a mistake, or a page meant for robots.
-pub const ABSURD: Duration = Duration::from_secs(60);
+const ABSURD: Duration = Duration::from_secs(60);
 /// The shortest pause: "0" and a date in the past mean "now", which would be a loop.
 const SHORTEST: Duration = Duration::from_secs(1);
 const DAY: u64 = 24 * 60 * 60;
@@ -37,7 +37,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(bounded(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// A pause in seconds as it is obeyed: at least 1 s, at most [`LONGEST`], and [`ABSURD`] for more than a day.
+/// A pause in seconds as it is obeyed: at least 1 s, at most 15 minutes, and 60 s where more than a day is named.
 pub fn bounded(seconds: u64) -> Duration {
     if seconds > DAY { ABSURD } else { Duration::from_secs(seconds).clamp(SHORTEST, LONGEST) }
 }

@@ -13,7 +13,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::client::{Http, Request, Response};
+use super::client::Http;
+use super::request::Request;
+use super::response::Response;
 use crate::provider::{ErrorKind, ProviderError};
 
 /// Lifetime of a token whose answer names none that can be believed.

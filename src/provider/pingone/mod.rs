@@ -215,6 +215,9 @@ impl PingOne {
         if password.is_about_another(id) {
             return Err(response.error(ErrorKind::ResponseInvalid, "the answer is about another user"));
         }
+        if !password.is_state() {
+            return Err(response.error(ErrorKind::ResponseInvalid, "the answer is no password state"));
+        }
         password.fill(account, response.answered_at);
         Ok(())
     }
@@ -422,6 +425,8 @@ impl Provider for PingOne {
     async fn find(&self, key: &UserKey) -> Result<Vec<Account>, ProviderError> {
         let filter = match key {
             UserKey::Id(id) if !wire::is_uuid(id) => None,
+            // PingOne shows ids in lower case and finds them in either; ids are compared exactly.
+            UserKey::Id(id) if id.bytes().any(|byte| byte.is_ascii_uppercase()) => None,
             UserKey::Id(id) => {
                 return match self.user(FIND, &AccountId(id.clone())).await {
                     Ok(account) => Ok(vec![account]),

@@ -157,6 +157,11 @@ impl Password {
         self.user.as_ref().is_some_and(|user| user.id != id.0)
     }
 
+    /// Whether the answer tells a state at all, be it one that is not known here.
+    pub fn is_state(&self) -> bool {
+        self.status.is_some()
+    }
+
     /// Whether the answer shows, for this very user, that a change is required.
     pub fn shows_requirement(&self, id: &AccountId) -> bool {
         self.user.as_ref().is_some_and(|user| user.id == id.0) && self.status.as_deref() == Some("MUST_CHANGE_PASSWORD")

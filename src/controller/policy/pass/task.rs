@@ -168,18 +168,18 @@ impl Pass {
                 asked.push((purpose, key));
             }
         }
+        type Found = (Instant, Result<Vec<Account>, ProviderError>);
         let (provider, fuse) = (work.provider(), &Fuse::default());
-        let answers: Vec<(Purpose, SelectedKey, Instant, Result<Vec<Account>, ProviderError>)> =
-            futures::stream::iter(asked)
-                .map(|(purpose, key)| async move {
-                    let found = fuse.call(async || provider.find(&key.key).await).await;
-                    (purpose, key, Instant::now(), found)
-                })
-                .buffered(work.concurrency())
-                .collect()
-                .await;
+        let answers: Vec<((Purpose, SelectedKey), Found)> = futures::stream::iter(asked)
+            .map(|(purpose, key)| async move {
+                let found = fuse.call(async || provider.find(&key.key).await).await;
+                ((purpose, key), (Instant::now(), found))
+            })
+            .buffered(work.concurrency())
+            .collect()
+            .await;
         let mut halt = None;
-        for (purpose, key, received, found) in answers.into_iter().rev() {
+        for ((purpose, key), (received, found)) in answers.into_iter().rev() {
             match found {
                 Ok(accounts) if accounts.is_empty() && !work.capabilities().keys.absence_is_proof => {
                     self.search.want(purpose, key);
@@ -213,7 +213,9 @@ impl Pass {
         if self.protected.contains(&account) || self.excluded.contains(&account) || self.own == Some(account) {
             return false;
         }
-        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else { return false };
+        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else {
+            return false;
+        };
         match entry.state {
             State::Changed => self.counts.known(account, Verdict::Changed),
             State::Compliant => self.counts.known(account, Verdict::Compliant),
@@ -223,7 +225,13 @@ impl Pass {
     }
 
     /// Takes in whom a key names.
-    fn found(&mut self, work: &mut Work<'_>, purpose: Purpose, key: &SelectedKey, mut rows: Vec<Row>) -> Result<(), Halt> {
+    fn found(
+        &mut self,
+        work: &mut Work<'_>,
+        purpose: Purpose,
+        key: &SelectedKey,
+        mut rows: Vec<Row>,
+    ) -> Result<(), Halt> {
         let account = (rows.len() == 1).then(|| work.account_key(&rows[0].account.id));
         match (purpose, account, rows.pop()) {
             (Purpose::Protect, Some(account), _) => {
@@ -245,7 +253,10 @@ impl Pass {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);
                 self.rows.push_back(row);
             }
-            (Purpose::Select, _, None) => self.counts.missing(&key.place),
+            (Purpose::Select, _, None) => {
+                let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
+                self.counts.nobody(&key.place, known_before);
+            }
             (Purpose::Select, None, Some(_)) => self.counts.ambiguous(&key.place),
         }
         Ok(())
@@ -301,9 +312,11 @@ impl Pass {
         match kind {
             Kind::Exclude => self.excluded.extend(page.accounts.iter().map(|a| work.account_key(&a.id))),
             Kind::Search => page.accounts.iter().for_each(|account| self.search.offer(account, received)),
-            Kind::List => self
-                .rows
-                .extend(page.accounts.into_iter().map(|account| Row { account, received, origin: Origin::Listing })),
+            Kind::List => self.rows.extend(page.accounts.into_iter().map(|account| Row {
+                account,
+                received,
+                origin: Origin::Listing,
+            })),
         }
         if ended {
             match (kind, self.tasks.pop_front()) {
@@ -317,7 +330,8 @@ impl Pass {
 
     fn end_search(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Search { wanted, found, .. } = std::mem::take(&mut self.search);
-        let mut wanted: Vec<_> = wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
+        let mut wanted: Vec<_> =
+            wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
         // In the order of the spec, so that samples are the same each time.
         wanted.sort_by(|(_, (_, a)), (_, (_, b))| a.place.cmp(&b.place));
         for (folded, (purpose, key)) in wanted {

@@ -4,10 +4,12 @@ use serde_json::json;
 use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
+use super::super::is_unauthorized;
 use super::super::limiter::Limits;
 use super::super::origin::Base;
 use super::super::token::ClientAuth;
 use super::*;
+use crate::provider::Gate;
 
 fn limiter() -> Arc<Limiter> {
     Limiter::new(Limits { requests_per_second: 100_000.0, burst: 100_000, max_concurrent_requests: 16 })

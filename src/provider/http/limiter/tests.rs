@@ -21,11 +21,12 @@ struct Server {
     burst: f64,
     tokens: f64,
     last: Instant,
+    start: Instant,
 }
 
 impl Server {
     fn new(rate: f64, burst: u32) -> Self {
-        Self { rate, burst: burst.into(), tokens: burst.into(), last: Instant::now() }
+        Self { rate, burst: burst.into(), tokens: burst.into(), last: Instant::now(), start: Instant::now() }
     }
 
     fn takes(&mut self) -> bool {
@@ -53,6 +54,35 @@ async fn a_server_with_the_same_bucket_never_refuses_and_is_used_to_at_least_96_
         let least = (1000.0 - f64::from(burst)) / rate;
         let took = start.elapsed().as_secs_f64();
         assert!(took <= 1.04 * least, "{took} s instead of {least} s at {rate}/s, burst {burst}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_held_up_and_arrive_together_are_not_refused_either() {
+    for (rate, burst) in [(200.0, 20), (50.0, 50), (10.0, 10)] {
+        let limiter = Limiter::new(limits(rate, burst, 8));
+        let server = Arc::new(Mutex::new(Server::new(rate, burst)));
+        let mut tasks = Vec::new();
+        for i in 0..1000_u64 {
+            let (limiter, server) = (limiter.clone(), server.clone());
+            tasks.push(tokio::spawn(async move {
+                let permit = limiter.acquire(PATIENT).await.unwrap();
+                // Quick on the whole, with stalls now and then that hold up everything on the way.
+                let stalled = if Instant::now().duration_since(server.lock().unwrap().start).as_millis() % 1000 < 200 {
+                    250
+                } else {
+                    0
+                };
+                tokio::time::sleep(Duration::from_millis(stalled + i * 7919 % 23)).await;
+                let taken = server.lock().unwrap().takes();
+                tokio::time::sleep(Duration::from_millis(i * 104_729 % 17)).await;
+                permit.finish(Outcome::Answered);
+                taken
+            }));
+        }
+        for task in tasks {
+            assert!(task.await.unwrap(), "refused at {rate}/s, burst {burst}");
+        }
     }
 }
 
