@@ -41,7 +41,7 @@ pub struct Settings {
     pub max_watched_lists: usize,
 
     /// How many policies (and as many providers) are reconciled at once.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 }
 

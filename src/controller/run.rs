@@ -246,7 +246,8 @@ where
     let place = namespace.map_or_else(|| "in all namespaces".to_owned(), |n| format!("in namespace {n}"));
     match api.list(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        // Where not even the group is known, the answer is plain text without a reason.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => {
             Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
         }
         Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(

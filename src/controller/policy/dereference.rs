@@ -118,11 +118,15 @@ async fn target(
     let mut target = Target { name, provider, tenant_id, health, suspension, state: State::NotYet };
     let path = format!("spec.targets[{index}].providerRef");
     let Some(object) = object else {
-        target.state = State::Stop(Stop::stalled(
-            Reason::ProviderNotFound,
-            path,
-            format!("{} does not exist; create it, or correct the name", target.provider),
-        ));
+        let off = matches!(id, ProviderId::Cluster(_)) && context.cluster_providers.is_none();
+        let why = if off {
+            "ClusterIdentityProviders are off, since the operator may not list them: grant it by a ClusterRole and restart \
+             the operator, or name an IdentityProvider"
+                .to_owned()
+        } else {
+            format!("{} does not exist; create it, or correct the name", target.provider)
+        };
+        target.state = State::Stop(Stop::stalled(Reason::ProviderNotFound, path, why));
         return target;
     };
     let Some(entry) = entry else { return target };

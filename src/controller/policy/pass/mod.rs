@@ -256,7 +256,7 @@ impl Pass {
         }
         self.round += 1;
         self.due_in_round = false;
-        self.counts.next_round();
+        self.counts.next_round(!work.may_write);
         self.tasks.extend(self.listings.iter().map(Task::again));
         true
     }
