@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
@@ -115,9 +114,4 @@ pub async fn lose_status(bed: &Bed, policy: &str) {
     let api: Api<PasswordResetPolicy> = Api::namespaced(bed.client.clone(), &bed.namespace);
     let nothing = json!({"status": null});
     api.patch_status(policy, &PatchParams::default(), &Patch::Merge(nothing)).await.expect("the status is gone");
-}
-
-/// Waits until a policy and a ledger that must not change have had time to: for what must not happen there is no event.
-pub async fn a_while() {
-    tokio::time::sleep(Duration::from_secs(2)).await;
 }

@@ -13,6 +13,7 @@ mod awkward;
 mod calls;
 mod campaign;
 mod control;
+mod crash;
 mod drift;
 mod history;
 mod modes;

@@ -65,6 +65,9 @@ async fn nobody_is_asked_twice(vendor: Vendor) {
     assert_eq!(counts.count("changed"), COMPLY as i64, "{:#}", counts.0["status"]);
     assert_eq!(counts.count("enforced"), 85 - COMPLY as i64);
     assert_eq!(counts.condition("Enforced"), "True Enforced");
+    let completed = |p: &crate::bed::View| p.0["status"]["targets"][0]["completedAt"].clone();
+    assert!(completed(&enforced).is_string());
+    assert_eq!(completed(&counts), completed(&enforced), "the first complete pass, never rewritten");
     once(&tenant.written().await, "people have complied");
 
     bed.kill();

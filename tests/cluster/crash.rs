@@ -1,0 +1,56 @@
+//! The operator is killed in the middle of a campaign, as by a power cut, with writes on the way.
+
+use std::time::Duration;
+
+use serde_json::json;
+use simulators::Options;
+use testbed::keycloak::realm::RealmOptions;
+
+use crate::bed::{Bed, View};
+use crate::history::History;
+use crate::tenant::{Tenant, Vendor};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+async fn killed_in_mid_run(vendor: Vendor, users: usize) {
+    let tenant = match vendor {
+        Vendor::Keycloak => Tenant::keycloak(RealmOptions::default().users(users)).await,
+        _ => Tenant::simulated(vendor, Options::ordinary(users as u32)).await,
+    };
+    let mut bed = Bed::new("crash").await;
+    bed.start().await;
+    let rate = json!({"rateLimit": {"requestsPerSecond": 60, "burst": 10, "maxConcurrentRequests": 8}});
+    tenant.connect(&bed, "tenant", rate).await;
+    let history = History::of(&bed, "inc").await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    let written = async {
+        while tenant.written().await.len() < users / 3 {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let reached = tokio::time::timeout(DEADLINE, written).await;
+    assert!(reached.is_ok(), "{vendor:?}: the campaign goes on\n{}", bed.log_text());
+    bed.kill();
+    let before = tenant.written().await.len();
+    assert!(before < users, "{vendor:?}: {before} of {users} are written");
+    bed.start().await;
+    let enforced = |p: &View| p.condition("Enforced") == "True Enforced";
+    let done = bed.policy_until("inc", "everybody required", enforced).await;
+    assert_eq!(done.count("enforced"), users as i64, "{vendor:?}: {:#}", done.0["status"]);
+    let written = tenant.written().await;
+    assert_eq!(written.len(), users);
+    assert!(written.values().all(|times| *times == 1), "{vendor:?}: nobody twice: {written:?}");
+    history.assert_sound();
+}
+
+/// Together, since an intent whose write does not show is waited for, as its effect may come late.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_killed_in_mid_run_asks_nobody_twice() {
+    tokio::join!(
+        killed_in_mid_run(Vendor::MonoCloud, 120),
+        killed_in_mid_run(Vendor::PingOne, 80),
+        killed_in_mid_run(Vendor::Looker, 120),
+        killed_in_mid_run(Vendor::Keycloak, 60),
+    );
+}
