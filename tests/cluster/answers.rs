@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use simulators::{
-    Action, CallFault, DateHeader, Faults, Handle, Looker, MonoCloud, Options, Paging, PagingHeaders, PingOne, Trap, When, looker, monocloud, pingone,
+    Action, CallFault, DateHeader, Faults, Handle, Looker, MonoCloud, Options, Paging, PagingHeaders, PingOne, Trap,
+    When, looker, monocloud, pingone,
 };
 
 use crate::bed::{Bed, fast, merge};
@@ -61,8 +62,13 @@ async fn break_and_repair(bed: &Bed, cases: &[Case], reason: &str, class: &str) 
         assert_eq!(view.condition(class), format!("True {reason}"), "{}", case.name);
         println!("{}: {}", case.name, view.message("Ready"));
         let what = format!("{}: the policy says it too", case.name);
-        let policy = bed.policy_until(case.name, &what, |p| p.condition("ProviderReady") == "False ProviderNotReady").await;
-        assert!(policy.condition("Enforced").starts_with("False") && policy.count("failed") == 0, "{:#}", policy.0["status"]);
+        let policy =
+            bed.policy_until(case.name, &what, |p| p.condition("ProviderReady") == "False ProviderNotReady").await;
+        assert!(
+            policy.condition("Enforced").starts_with("False") && policy.count("failed") == 0,
+            "{:#}",
+            policy.0["status"]
+        );
         assert!(policy.0["status"]["targets"][0]["completedAt"].is_null(), "{:#}", policy.0["status"]);
     }
     for case in cases {
@@ -170,13 +176,16 @@ async fn a_clock_that_is_a_day_off_is_not_believed_and_one_that_is_silent_is_our
     for name in ["silent", "garbage", "off"] {
         bed.enforce(name, name, json!({"scope": "Tenant"})).await;
     }
-    let policy = bed.policy_says("off", "Ready", "False ProviderResponseInvalid", &["the provider's clock says", "ours says"]).await;
+    let policy = bed
+        .policy_says("off", "Ready", "False ProviderResponseInvalid", &["the provider's clock says", "ours says"])
+        .await;
     assert_eq!(policy.condition("Stalled"), "True ProviderResponseInvalid");
     for name in ["silent", "garbage"] {
         bed.policy_says(name, "Ready", "True Enforced", &[]).await;
     }
     assert_eq!(off.requirements().len(), 0);
     off.clock().set_offset_seconds(0);
-    bed.patch_policy("off", json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "clock corrected"}}})).await;
+    bed.patch_policy("off", json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "clock corrected"}}}))
+        .await;
     bed.policy_says("off", "Ready", "True Enforced", &[]).await;
 }

@@ -1,7 +1,10 @@
 //! How a provider object stands, what its policies say of it, and how little a tenant that refuses is asked.
 
 use serde_json::json;
-use simulators::{Action, CallFault, Class, Faults, Handle, Looker, MonoCloud, Options, PingOne, Population, Share, When, looker, monocloud, pingone};
+use simulators::{
+    Action, CallFault, Class, Faults, Handle, Looker, MonoCloud, Options, PingOne, Population, Share, When, looker,
+    monocloud, pingone,
+};
 
 use crate::bed::{Bed, View, fast, merge};
 use crate::objects::ALLOWED_ORIGINS;
@@ -12,7 +15,12 @@ fn everybody() -> serde_json::Value {
 
 /// No provider is at fault for an account, whatever is wrong with the provider.
 fn assert_nobody_is_marked_failed(view: &View) {
-    assert_eq!((view.count("failed"), view.0["status"]["failures"].as_array().map_or(0, Vec::len)), (0, 0), "{:#}", view.0["status"]);
+    assert_eq!(
+        (view.count("failed"), view.0["status"]["failures"].as_array().map_or(0, Vec::len)),
+        (0, 0),
+        "{:#}",
+        view.0["status"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,8 +37,13 @@ async fn a_refused_credential_is_tried_once_a_probe_and_a_corrected_one_at_once(
     bed.enforce("inc", "p1", everybody()).await;
     let said = bed.provider_says("p1", "Ready", "False AuthenticationFailed", &[]).await;
     assert_eq!(said.condition("Stalled"), "True AuthenticationFailed");
-    let policy = bed.policy_says("inc", "Ready", "False ProviderNotReady", &["IdentityProvider/p1", "AuthenticationFailed"]).await;
-    assert_eq!((policy.condition("Stalled"), policy.condition("Reconciling")), ("True ProviderNotReady".into(), String::new()));
+    let policy = bed
+        .policy_says("inc", "Ready", "False ProviderNotReady", &["IdentityProvider/p1", "AuthenticationFailed"])
+        .await;
+    assert_eq!(
+        (policy.condition("Stalled"), policy.condition("Reconciling")),
+        ("True ProviderNotReady".into(), String::new())
+    );
     assert_eq!(policy.condition("ProviderReady"), "False ProviderNotReady");
     assert_nobody_is_marked_failed(&policy);
     // Whatever touches the objects, the refused credential is not tried again before its probe is due.
@@ -40,18 +53,27 @@ async fn a_refused_credential_is_tried_once_a_probe_and_a_corrected_one_at_once(
         let touch = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": format!("{round}")}}});
         bed.patch_policy("inc", touch).await;
         bed.patch_provider("p1", json!({"metadata": {"annotations": {"round": format!("{round}")}}})).await;
-        bed.policy_until("inc", "the token is handled", |p| p.0["status"]["lastHandledReconcile"] == format!("{round}")).await;
+        bed.policy_until("inc", "the token is handled", |p| {
+            p.0["status"]["lastHandledReconcile"] == format!("{round}")
+        })
+        .await;
     }
     assert_eq!(simulator.count(pingone::TOKEN) - before, refused);
 
     let origins = format!("{} {}", simulator.base_url(), simulator.auth_url());
-    let data: [(&str, &[u8]); 2] = [("clientID", new.client_id.as_bytes()), ("clientSecret", new.client_secret.as_bytes())];
+    let data: [(&str, &[u8]); 2] =
+        [("clientID", new.client_id.as_bytes()), ("clientSecret", new.client_secret.as_bytes())];
     bed.put_secret(&bed.namespace, "p1", Some((ALLOWED_ORIGINS, &origins)), false, &data).await;
     bed.provider_says("p1", "Ready", "True Verified", &[]).await;
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     assert_eq!(policy.count("enforced"), 5);
     let public = bed.everything_public().await;
-    for secret in [credentials.client_secret, new.client_secret, simulators::PERSONAL_CANARY.to_owned(), simulators::SECRET_CANARY.to_owned()] {
+    for secret in [
+        credentials.client_secret,
+        new.client_secret,
+        simulators::PERSONAL_CANARY.to_owned(),
+        simulators::SECRET_CANARY.to_owned(),
+    ] {
         assert!(!public.contains(&secret));
     }
 }
@@ -60,17 +82,23 @@ async fn a_refused_credential_is_tried_once_a_probe_and_a_corrected_one_at_once(
 async fn a_missing_permission_is_named_and_no_account_is_at_fault() {
     let forbid = Faults { forbid_everything: true, ..Faults::default() };
     let mono = MonoCloud::start(Options::ordinary(5).faults(forbid.clone())).await.expect("a simulator");
-    let ping = PingOne::start(Options::ordinary(5).faults(Faults { permission_as_401: true, ..forbid.clone() })).await.expect("a simulator");
+    let ping = PingOne::start(Options::ordinary(5).faults(Faults { permission_as_401: true, ..forbid.clone() }))
+        .await
+        .expect("a simulator");
     let look = Looker::start(Options::ordinary(5).faults(forbid)).await.expect("a simulator");
     let mut bed = Bed::new("permission").await;
     bed.start().await;
     bed.monocloud("mc", &mono, fast()).await;
     bed.pingone("p1", &ping, fast()).await;
     bed.looker("lo", &look, fast()).await;
-    bed.policy("inc", json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": crate::bed::cutoff()}, "targets": [
+    bed.policy(
+        "inc",
+        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": crate::bed::cutoff()}, "targets": [
         {"name": "mc", "providerRef": {"name": "mc"}, "scope": "Tenant"},
         {"name": "p1", "providerRef": {"name": "p1"}, "scope": "Tenant"},
-        {"name": "lo", "providerRef": {"name": "lo"}, "scope": "Tenant"}]})).await;
+        {"name": "lo", "providerRef": {"name": "lo"}, "scope": "Tenant"}]}),
+    )
+    .await;
     for name in ["mc", "p1", "lo"] {
         let said = bed.provider_says(name, "Ready", "False PermissionDenied", &[]).await;
         println!("{name}: {}", said.message("Ready"));
@@ -119,10 +147,17 @@ async fn one_account_that_may_not_be_written_is_a_sample_and_the_rest_goes_on() 
     assert_eq!(policy.condition("Stalled"), "True PartiallyFailed");
     let forbidden = simulator.users().into_iter().find(|user| user.class == Class::Forbidden).expect("one is");
     let failure = &policy.0["status"]["failures"][0];
-    assert_eq!((failure["category"].as_str(), failure["subject"].as_str()), (Some("Forbidden"), Some(forbidden.id.as_str())));
+    assert_eq!(
+        (failure["category"].as_str(), failure["subject"].as_str()),
+        (Some("Forbidden"), Some(forbidden.id.as_str()))
+    );
     assert_eq!(failure["target"], "target");
-    bed.patch_policy("inc", json!({"spec": {"targets": [{"name": "target", "providerRef": {"name": "mc"}, "scope": "Tenant",
-        "exclude": {"users": [{"id": forbidden.id}]}}]}})).await;
+    bed.patch_policy(
+        "inc",
+        json!({"spec": {"targets": [{"name": "target", "providerRef": {"name": "mc"}, "scope": "Tenant",
+        "exclude": {"users": [{"id": forbidden.id}]}}]}}),
+    )
+    .await;
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     assert_eq!((policy.count("targeted"), policy.count("enforced")), (19, 19));
     assert!(simulator.requirements().values().all(|times| *times == 1));
@@ -136,11 +171,13 @@ async fn a_provider_that_is_missing_not_allowed_or_not_ready_is_waited_for_and_f
     bed.start().await;
     bed.enforce("inc", "mc", everybody()).await;
     let path = "spec.targets[0].providerRef: ";
-    let said = bed.policy_says("inc", "Ready", "False ProviderNotFound", &[path, "IdentityProvider/mc does not exist"]).await;
+    let said =
+        bed.policy_says("inc", "Ready", "False ProviderNotFound", &[path, "IdentityProvider/mc does not exist"]).await;
     assert_eq!(said.condition("Stalled"), "True ProviderNotFound");
     assert_eq!(said.condition("ProviderReady"), "False ProviderNotFound");
     bed.bare_monocloud("mc", &simulator).await;
-    bed.policy_says("inc", "Ready", "False ProviderNotReady", &["IdentityProvider/mc is not Ready (SecretForbidden)"]).await;
+    bed.policy_says("inc", "Ready", "False ProviderNotReady", &["IdentityProvider/mc is not Ready (SecretForbidden)"])
+        .await;
     bed.delete_provider("mc").await;
     bed.policy_says("inc", "Ready", "False ProviderNotFound", &[path]).await;
     bed.monocloud("mc", &simulator, fast()).await;
@@ -165,7 +202,8 @@ async fn a_rotated_credential_is_used_at_once_and_a_run_goes_on() {
     some(10).await;
     let (new, tokens) = (simulator.rotate_credentials(), simulator.counters().tokens_issued);
     let origins = format!("{} {}", simulator.base_url(), simulator.auth_url());
-    let data: [(&str, &[u8]); 2] = [("clientID", new.client_id.as_bytes()), ("clientSecret", new.client_secret.as_bytes())];
+    let data: [(&str, &[u8]); 2] =
+        [("clientID", new.client_id.as_bytes()), ("clientSecret", new.client_secret.as_bytes())];
     bed.put_secret(&bed.namespace, "p1", Some((ALLOWED_ORIGINS, &origins)), false, &data).await;
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     assert_eq!(policy.count("enforced"), 60);
@@ -186,7 +224,11 @@ async fn outage(name: &str, simulator: &Handle, bed: &Bed, action: Action, write
     bed.log_says("the tenant does not answer as it should").await;
     // A minute is not worth a word, so what is said is what was said before.
     let view = bed.policy_until("inc", "in progress", |view| !view.condition("Ready").is_empty()).await;
-    assert_eq!((view.condition("Ready"), view.condition("Stalled")), ("False InProgress".to_owned(), String::new()), "{name}");
+    assert_eq!(
+        (view.condition("Ready"), view.condition("Stalled")),
+        ("False InProgress".to_owned(), String::new()),
+        "{name}"
+    );
     let during = simulator.count(write);
     simulator.set(Faults::default());
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
@@ -220,23 +262,35 @@ async fn a_tenant_that_asks_for_a_pause_is_left_alone_for_it_and_nobody_fails() 
         body: "{}".into(),
         headers: vec![("Retry-After".into(), "3".into())],
     };
-    simulator.set(Faults { calls: vec![CallFault::new(monocloud::FORCE_RESET, 10, When::Before, told)], ..Faults::default() });
+    simulator.set(Faults {
+        calls: vec![CallFault::new(monocloud::FORCE_RESET, 10, When::Before, told)],
+        ..Faults::default()
+    });
     let mut bed = Bed::new("throttled").await;
     bed.start().await;
-    bed.monocloud("mc", &simulator, json!({"rateLimit": {"requestsPerSecond": 500, "burst": 1, "maxConcurrentRequests": 1}})).await;
+    bed.monocloud(
+        "mc",
+        &simulator,
+        json!({"rateLimit": {"requestsPerSecond": 500, "burst": 1, "maxConcurrentRequests": 1}}),
+    )
+    .await;
     bed.enforce("inc", "mc", everybody()).await;
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     assert_eq!(policy.count("enforced"), 40);
     assert_nobody_is_marked_failed(&policy);
     assert!(simulator.requirements().values().all(|times| *times == 1));
-    let times: Vec<_> = simulator.ledger().iter().filter(|record| record.requires_change()).map(|record| record.time).collect();
+    let times: Vec<_> =
+        simulator.ledger().iter().filter(|record| record.requires_change()).map(|record| record.time).collect();
     let pause = times.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().expect("two writes");
     assert!(pause >= jiff::SignedDuration::from_millis(2900), "the longest pause was {pause}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn looker_answers_a_wrong_credential_with_404_and_it_is_no_missing_user() {
-    let simulator = Looker::start(Options::ordinary(5).faults(Faults { refuse_credentials: true, ..Faults::default() })).await.expect("a simulator");
+    let simulator =
+        Looker::start(Options::ordinary(5).faults(Faults { refuse_credentials: true, ..Faults::default() }))
+            .await
+            .expect("a simulator");
     let mut bed = Bed::new("looker-credential").await;
     bed.start().await;
     bed.looker("lo", &simulator, fast()).await;

@@ -1,7 +1,9 @@
 //! No name, address, credential, token or one-time link comes out of the operator, whatever the tenants hold.
 
 use serde_json::json;
-use simulators::{Class, Handle, Kind, Looker, MonoCloud, Options, PERSONAL_CANARY, PingOne, Population, SECRET_CANARY, Share};
+use simulators::{
+    Class, Handle, Kind, Looker, MonoCloud, Options, PERSONAL_CANARY, PingOne, Population, SECRET_CANARY, Share,
+};
 
 use crate::bed::{Bed, cutoff, fast};
 
@@ -27,11 +29,17 @@ async fn a_campaign_over_awkward_tenants_leaves_no_person_and_no_secret_in_log_s
     bed.pingone("p1", &ping, fast()).await;
     bed.looker("lo", &look, fast()).await;
     bed.monocloud("mc", &mono, fast()).await;
-    let list = |simulator: &Handle| format!("{}\n{}\n<{}>\n", simulator.user_at(0).email, simulator.user_at(1).email, simulator.user_at(2).email);
+    let list = |simulator: &Handle| {
+        format!("{}\n{}\n<{}>\n", simulator.user_at(0).email, simulator.user_at(1).email, simulator.user_at(2).email)
+    };
     bed.list_in_config_map("leak", "users.txt", &list(&ping)).await;
     let target = |name: &str| json!({"name": name, "providerRef": {"name": name}, "scope": "Tenant"});
     let (requirement, sessions) = (json!({"passwordChangedAfter": cutoff()}), json!({"sessions": "Revoke"}));
-    bed.policy("tenant", json!({"mode": "Enforce", "requirement": requirement, "targets": [target("p1"), target("lo"), target("mc")]})).await;
+    bed.policy(
+        "tenant",
+        json!({"mode": "Enforce", "requirement": requirement, "targets": [target("p1"), target("lo"), target("mc")]}),
+    )
+    .await;
     bed.policy("listed", json!({"mode": "Enforce", "requirement": requirement, "action": sessions, "targets": [
         {"name": "p1", "providerRef": {"name": "p1"}, "scope": "Selected", "usersFrom": [{"format": "Email", "configMapRef": {"name": "leak", "key": "users.txt"}}]},
         {"name": "lo", "providerRef": {"name": "lo"}, "scope": "Selected", "users": [{"email": look.user_at(3).email}, {"email": "quokka@left.example"}]},
@@ -43,7 +51,8 @@ async fn a_campaign_over_awkward_tenants_leaves_no_person_and_no_secret_in_log_s
         })
         .await;
     }
-    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("metrics").text().await.expect("text");
+    let metrics =
+        reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("metrics").text().await.expect("text");
     assert!(metrics.contains("password_reset_operator_provider_writes_total{"), "{metrics}");
     let public = bed.everything_public().await + &metrics;
     for canary in [PERSONAL_CANARY, SECRET_CANARY] {
