@@ -178,3 +178,23 @@ async fn deleting_a_policy_ends_its_writes_and_undoes_nothing() {
     run.bed.policy("inc", run.tenant.policy("tenant", json!({}))).await;
     run.finishes().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_operator_calls_nobody_for_a_campaign_and_goes_on_when_it_may() {
+    let mut run = Running::start().await;
+    run.bed.kill();
+    run.bed.set("SUSPEND", "true");
+    let written = run.written().len();
+    run.bed.start().await;
+    let suspended = run.policy("suspended", |p| p.condition("Suspended").starts_with("True")).await;
+    assert_eq!(
+        (suspended.condition("Ready"), suspended.condition("Reconciling")),
+        ("False Suspended".into(), String::new())
+    );
+    late_enough(Timestamp::now()).await;
+    assert_eq!(run.written().len(), written, "nothing is written");
+    run.bed.kill();
+    run.bed.set("SUSPEND", "false");
+    run.bed.start().await;
+    run.finishes().await;
+}

@@ -1,7 +1,7 @@
 //! What people and administrators do afterwards, and what two policies on one tenant do.
 
 use serde_json::json;
-use simulators::{Options, Play};
+use simulators::{Faults, Options, Play};
 use testbed::keycloak::realm::RealmOptions;
 
 use crate::bed::{Bed, View, fast};
@@ -120,7 +120,7 @@ async fn two_policies_on_one_tenant_write_once_and_both_are_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_a_settled_tenant_shows_in_provider_ready_only() {
+async fn a_settled_policy_whose_tenant_refuses_the_credential_says_so_in_provider_ready_only() {
     let tenant = start(Vendor::MonoCloud, 10).await;
     let mut bed = Bed::new("outage").await;
     bed.start().await;
@@ -128,16 +128,39 @@ async fn an_outage_of_a_settled_tenant_shows_in_provider_ready_only() {
     let history = History::of(&bed, "inc").await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
     bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
-    let down = simulators::CallFault::always("*", simulators::When::Before, simulators::Action::Status(503));
-    tenant.simulator().set(simulators::Faults { calls: vec![down], ..Default::default() });
+    tenant.simulator().set(Faults { refuse_credentials: true, ..Faults::default() });
     bed.patch_policy("inc", json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "down"}}})).await;
-    bed.provider_until("tenant", "unreachable", |p| p.condition("Ready").starts_with("False")).await;
-    tenant.simulator().set(Default::default());
-    bed.provider_until("tenant", "back", |p| p.condition("Ready") == "True Verified").await;
+    let down = bed.policy_until("inc", "refused", |p| p.condition("ProviderReady").starts_with("False")).await;
+    assert_eq!(down.condition("ProviderReady"), "False ProviderNotReady");
+    tenant.simulator().set(Faults::default());
+    // A new Secret is tried at once.
+    bed.secret(
+        "tenant",
+        json!({"passwordreset.dev/allowed-origins": tenant.simulator().base_url(), "example.org/rotated": "yes"}),
+        json!({}),
+        json!({"apiKey": tenant.simulator().credentials().api_key, "note": "rotated"}),
+    )
+    .await;
+    bed.policy_until("inc", "back", |p| p.condition("ProviderReady") == "True Verified").await;
     look_again(&bed, "inc", "up").await;
     assert_eq!(history.story("Ready"), ["", "False InProgress", "True Enforced"]);
     assert_eq!(history.story("Enforced").last().map(String::as_str), Some("True Enforced"));
     history.assert_sound();
     let first = &history.versions()[0];
     assert_eq!(first.0["status"]["observedGeneration"], -1, "a newborn is never taken for current");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marked_person_who_is_locked_out_meanwhile_stays_required_and_is_not_written_again() {
+    let tenant = start(Vendor::PingOne, 6).await;
+    let due: Vec<String> = tenant.due().await.into_iter().collect();
+    let mut bed = Bed::new("locked").await;
+    bed.start().await;
+    tenant.connect(&bed, "tenant", fast()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
+    tenant.simulator().play(&due[0], Play::LocksOut).expect("attempts fail");
+    let seen = look_again(&bed, "inc", "second").await;
+    assert_eq!((seen.count("enforced"), seen.count("skipped")), (6, 0), "{:#}", seen.0["status"]);
+    assert!(tenant.written().await.values().all(|times| *times == 1));
 }

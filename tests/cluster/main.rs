@@ -9,6 +9,7 @@ mod rights;
 
 mod answers;
 mod bad_input;
+mod awkward;
 mod calls;
 mod campaign;
 mod control;

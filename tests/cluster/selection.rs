@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use simulators::{Class, Options, Population, Share, User};
+use testbed::keycloak::realm::RealmOptions;
 
 use crate::bed::{Bed, View, fast};
 use crate::history::{History, look_again};
@@ -206,4 +207,26 @@ async fn protected_users_of_any_object_of_a_tenant_are_never_written() {
     assert_eq!((seen.count("skipped"), seen.count("targeted")), (2, 2), "{:#}", seen.0["status"]);
     look_again(bed, "inc", "second").await;
     stage.assert_written(|user| user.index > 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_lists_and_exclusions_of_keycloak_select_as_those_of_the_others_do() {
+    let members = ["user-0001", "user-0002", "user-0003"];
+    let options = RealmOptions::default().users(8).group("leaked", &members).group("kiosk", &["user-0002"]);
+    let tenant = Tenant::keycloak(options).await;
+    let mut bed = Bed::new("selection").await;
+    bed.start().await;
+    tenant.connect(&bed, "tenant", fast()).await;
+    let history = History::of(&bed, "inc").await;
+    let target = json!({"name": "some", "providerRef": {"name": "tenant"}, "scope": "Selected", "groups": ["leaked"],
+        "users": [{"username": "USER-0005"}, {"email": "User-0006@example.org"}, {"email": "user-0003@example.org"}],
+        "exclude": {"groups": ["kiosk"], "users": [{"username": "user-0006"}]}});
+    bed.policy("inc", tenant.policy("tenant", json!({"targets": [target]}))).await;
+    let enforced = |p: &View| p.condition("Enforced") == "True Enforced";
+    let seen = bed.policy_until("inc", "the selected are required", enforced).await;
+    assert_eq!((seen.count("targeted"), seen.count("enforced")), (3, 3), "{:#}", seen.0["status"]);
+    let written = tenant.written().await;
+    assert_eq!(written.keys().collect::<Vec<_>>(), ["user-0001", "user-0003", "user-0005"]);
+    assert!(written.values().all(|times| *times == 1));
+    history.assert_sound();
 }
