@@ -7,19 +7,24 @@ mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
-mod history;
-mod tenant;
-
 mod answers;
 mod bad_input;
 mod calls;
 mod campaign;
 mod control;
+mod drift;
+mod history;
+mod modes;
+mod native;
 mod objects;
 mod once;
 mod providers;
 mod references;
+mod refused;
 mod secrecy;
+mod selection;
+mod sessions;
 mod start;
 mod start_up;
+mod tenant;
 mod writes;

@@ -134,8 +134,10 @@ impl Driver<'_> {
         // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
         match &outcome.health {
             Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
-            Health::Unverified | Health::NotReady { .. } => {
+            health @ (Health::Unverified | Health::NotReady { .. }) => {
                 run.put_down().await;
+                // A tenant that a human has to mend cannot be looked at; it is, as soon as it is mended.
+                run.looked |= matches!(health, Health::NotReady { fault, .. } if !fault.passes());
                 return schedule::STALLED_RETRY;
             }
         }

@@ -33,6 +33,7 @@ impl Stage {
     /// Brings up everything but the operator. Errors say what is missing and what to do.
     pub async fn set(&mut self, screen: &Screen, context: Option<&str>) -> Result<()> {
         screen.heading("1  Real parts, on free ports of 127.0.0.1");
+        testbed::announce_as("    ");
         enough_room()?;
         self.kubectl = "kubectl".to_owned();
         if let Some(context) = context {
@@ -93,11 +94,11 @@ impl Stage {
         for tenant in &self.tenants {
             match &tenant.service {
                 Service::Simulated(_, handle) => {
-                    screen.line(&format!("  curl -s {}/_control/summary", handle.base_url()));
+                    screen.line(&format!("  curl -s {}/_control/summary    # {}", handle.base_url(), tenant.name));
                 }
                 Service::Keycloak(_, keycloak) => {
                     let (user, password) = keycloak.admin();
-                    screen.line(&format!("  {}/admin    {user} / {password}", keycloak.url()));
+                    screen.line(&format!("  {}/admin    # Keycloak: {user}, {password}", keycloak.url()));
                 }
             }
         }

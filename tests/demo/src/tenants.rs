@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use simulators::{Class, Effect, Handle, Kind, Looker, MonoCloud, Options, PingOne, Population, Share, User};
+use simulators::{
+    Class, Effect, Handle, Kind, Looker, MonoCloud, Options, PingOne, Population, Share, User, looker, monocloud,
+    pingone,
+};
 use testbed::keycloak::Keycloak;
 use testbed::keycloak::person::SignIn;
 use testbed::keycloak::realm::{Beginning, Realm, RealmOptions};
@@ -221,11 +224,13 @@ impl Tenant {
         Ok(writes)
     }
 
-    /// Requests that a simulator has answered. Keycloak does not count them.
-    pub fn requests(&self) -> u64 {
+    /// Pages of users that were asked for; `None` for Keycloak, which does not count them.
+    pub fn listings(&self) -> Option<u64> {
         match &self.service {
-            Service::Simulated(_, handle) => handle.counters().total(),
-            Service::Keycloak(..) => 0,
+            Service::Simulated(Kind::PingOne, handle) => Some(handle.count(pingone::LIST_USERS)),
+            Service::Simulated(Kind::Looker, handle) => Some(handle.count(looker::LIST_USERS)),
+            Service::Simulated(Kind::MonoCloud, handle) => Some(handle.count(monocloud::LIST_USERS)),
+            Service::Keycloak(..) => None,
         }
     }
 

@@ -127,10 +127,15 @@ impl Counts {
         }
     }
 
-    /// Begins another round of the listings.
-    pub fn next_round(&mut self) {
+    /// Begins another round of the listings. Whom the last one showed is kept only where it is compared with: it is the
+    /// largest thing that a pass holds.
+    pub fn next_round(&mut self, compare: bool) {
         self.shown = Some(std::mem::take(&mut self.listed));
-        self.seen_before = std::mem::take(&mut self.seen);
+        if compare {
+            self.seen_before = std::mem::take(&mut self.seen);
+        } else {
+            self.seen.clear();
+        }
         self.new_in_round = false;
     }
 
