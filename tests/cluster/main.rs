@@ -21,6 +21,7 @@ mod objects;
 mod once;
 mod providers;
 mod references;
+mod refused;
 mod secrecy;
 mod selection;
 mod sessions;
