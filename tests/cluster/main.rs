@@ -8,8 +8,8 @@ mod proxy;
 mod rights;
 
 mod answers;
-mod bad_input;
 mod awkward;
+mod bad_input;
 mod calls;
 mod campaign;
 mod control;
