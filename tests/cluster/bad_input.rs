@@ -1,9 +1,8 @@
 //! Policies with mistakes in them: a clear error at the right place, nothing written that should not be, and nothing lost
 //! once the mistake is corrected.
 
-use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::{Value, json};
-use simulators::{Action, CallFault, Class, Faults, Looker, MonoCloud, Options, PingOne, Population, Share, When, monocloud};
+use simulators::{Action, CallFault, Class, Faults, MonoCloud, Options, PingOne, Population, Share, When, monocloud};
 
 use crate::bed::{Bed, cutoff, fast, merge};
 
@@ -12,7 +11,9 @@ fn samples(view: &crate::bed::View) -> Vec<String> {
     let failures = view.0["status"]["failures"].as_array().cloned().unwrap_or_default();
     let mut all: Vec<String> = failures
         .iter()
-        .map(|f| format!("{} {}", f["subject"].as_str().unwrap_or_default(), f["category"].as_str().unwrap_or_default()))
+        .map(|f| {
+            format!("{} {}", f["subject"].as_str().unwrap_or_default(), f["category"].as_str().unwrap_or_default())
+        })
         .collect();
     all.sort();
     all
@@ -42,23 +43,94 @@ async fn what_selects_or_excludes_and_does_not_resolve_stops_the_target_before_t
     let namespace = bed.namespace.clone();
     bed.put_secret(&namespace, "unlabelled", None, false, &[("users.txt", good.as_bytes())]).await;
     bed.grant("secrets", "unlabelled").await;
-    let list = |name: &str| json!({"usersFrom": [{"format": "Email", "configMapRef": {"name": name, "key": "users.txt"}}]});
+    let list =
+        |name: &str| json!({"usersFrom": [{"format": "Email", "configMapRef": {"name": name, "key": "users.txt"}}]});
     let cases: [(&str, Value, &str, &str, &str); 13] = [
-        ("group", json!({"scope": "Selected", "groups": ["sales", "contractor"]}), "SelectionNotFound", "groups[1]", "no such group"),
+        (
+            "group",
+            json!({"scope": "Selected", "groups": ["sales", "contractor"]}),
+            "SelectionNotFound",
+            "groups[1]",
+            "no such group",
+        ),
         ("twins", json!({"scope": "Selected", "groups": ["twins"]}), "SelectionAmbiguous", "groups[0]", "write its id"),
-        ("prefix", json!({"scope": "Selected", "populations": ["Partner"]}), "SelectionNotFound", "populations[0]", "no such group or population"),
-        ("x-group", json!({"exclude": {"groups": ["contractors", "kiosk"]}}), "ExclusionUnresolved", "exclude.groups[1]", "correct or remove it"),
-        ("x-twins", json!({"exclude": {"groups": ["twins"]}}), "ExclusionUnresolved", "exclude.groups[0]", "write the id"),
-        ("x-prefix", json!({"exclude": {"populations": ["Partner"]}}), "ExclusionUnresolved", "exclude.populations[0]", "correct or remove it"),
-        ("x-no-list", json!({"exclude": list("nowhere")}), "ExclusionUnresolved", "exclude.usersFrom[0]", "create role"),
-        ("x-no-key", json!({"exclude": list("keys")}), "ExclusionUnresolved", "exclude.usersFrom[0]", "has no key `users.txt`"),
-        ("x-line", json!({"exclude": list("malformed")}), "ExclusionUnresolved", "exclude.usersFrom[0]", "ConfigMap/malformed users.txt:3 names nobody"),
-        ("x-label", json!({"exclude": {"usersFrom": [{"format": "Email", "secretRef": {"name": "unlabelled", "key": "users.txt"}}]}}),
-            "ExclusionUnresolved", "exclude.usersFrom[0]", "passwordreset.dev/user-list: \"true\""),
-        ("x-both", json!({"exclude": {"users": [{"username": "leaver"}, {"email": both}]}}), "ExclusionUnresolved", "exclude.users[1]", "more than one"),
-        ("x-shape", json!({"exclude": {"users": [{"email": "no-address"}]}}), "ExclusionUnresolved", "exclude.users[0]", "can name nobody"),
-        ("list-shape", json!({"scope": "Selected", "usersFrom": [{"format": "Email", "configMapRef": {"name": "malformed", "key": "nothing"}}]}),
-            "UserListNotFound", "usersFrom[0]", "has no key"),
+        (
+            "prefix",
+            json!({"scope": "Selected", "populations": ["Partner"]}),
+            "SelectionNotFound",
+            "populations[0]",
+            "no such group or population",
+        ),
+        (
+            "x-group",
+            json!({"exclude": {"groups": ["contractors", "kiosk"]}}),
+            "ExclusionUnresolved",
+            "exclude.groups[1]",
+            "correct or remove it",
+        ),
+        (
+            "x-twins",
+            json!({"exclude": {"groups": ["twins"]}}),
+            "ExclusionUnresolved",
+            "exclude.groups[0]",
+            "write the id",
+        ),
+        (
+            "x-prefix",
+            json!({"exclude": {"populations": ["Partner"]}}),
+            "ExclusionUnresolved",
+            "exclude.populations[0]",
+            "correct or remove it",
+        ),
+        (
+            "x-no-list",
+            json!({"exclude": list("nowhere")}),
+            "ExclusionUnresolved",
+            "exclude.usersFrom[0]",
+            "create role",
+        ),
+        (
+            "x-no-key",
+            json!({"exclude": list("keys")}),
+            "ExclusionUnresolved",
+            "exclude.usersFrom[0]",
+            "has no key `users.txt`",
+        ),
+        (
+            "x-line",
+            json!({"exclude": list("malformed")}),
+            "ExclusionUnresolved",
+            "exclude.usersFrom[0]",
+            "ConfigMap/malformed users.txt:3 names nobody",
+        ),
+        (
+            "x-label",
+            json!({"exclude": {"usersFrom": [{"format": "Email", "secretRef": {"name": "unlabelled", "key": "users.txt"}}]}}),
+            "ExclusionUnresolved",
+            "exclude.usersFrom[0]",
+            "passwordreset.dev/user-list: \"true\"",
+        ),
+        (
+            "x-both",
+            json!({"exclude": {"users": [{"username": "leaver"}, {"email": both}]}}),
+            "ExclusionUnresolved",
+            "exclude.users[1]",
+            "more than one",
+        ),
+        (
+            "x-shape",
+            json!({"exclude": {"users": [{"email": "no-address"}]}}),
+            "ExclusionUnresolved",
+            "exclude.users[0]",
+            "can name nobody",
+        ),
+        (
+            "list-shape",
+            json!({"scope": "Selected", "usersFrom": [{"format": "Email", "configMapRef": {"name": "malformed", "key": "nothing"}}]}),
+            "UserListNotFound",
+            "usersFrom[0]",
+            "has no key",
+        ),
     ];
     for (name, target, ..) in &cases {
         let mut whole = json!({"scope": "Tenant"});
@@ -69,7 +141,11 @@ async fn what_selects_or_excludes_and_does_not_resolve_stops_the_target_before_t
         let path = format!("spec.targets[0].{path}: ");
         let view = bed.policy_says(name, "Ready", &format!("False {reason}"), &[&path, sentence]).await;
         assert_eq!(view.condition("Stalled"), format!("True {reason}"), "{name}");
-        assert_eq!((view.condition("Reconciling"), view.0["status"]["targets"][0]["reason"].as_str()), (String::new(), Some(*reason)), "{name}");
+        assert_eq!(
+            (view.condition("Reconciling"), view.0["status"]["targets"][0]["reason"].as_str()),
+            (String::new(), Some(*reason)),
+            "{name}"
+        );
         assert!(view.message("Ready").starts_with(&path), "{}", view.message("Ready"));
         if reason.starts_with("Exclusion") {
             assert!(view.message("Ready").contains("Nothing is written on this target"), "{}", view.message("Ready"));
@@ -82,8 +158,12 @@ async fn what_selects_or_excludes_and_does_not_resolve_stops_the_target_before_t
     let view = bed.policy_says("x-line", "Ready", "True Enforced", &[]).await;
     let everybody = simulator.users().len() as i64;
     assert_eq!(view.count("targeted"), everybody - 1, "{:#}", view.0["status"]);
-    bed.patch_policy("twins", json!({"spec": {"targets": [{"name": "target", "providerRef": {"name": "p1"}, "scope": "Selected",
-        "groups": [simulator.group_ids("twins")[0]]}]}})).await;
+    bed.patch_policy(
+        "twins",
+        json!({"spec": {"targets": [{"name": "target", "providerRef": {"name": "p1"}, "scope": "Selected",
+        "groups": [simulator.group_ids("twins")[0]]}]}}),
+    )
+    .await;
     bed.policy_says("twins", "Ready", "True Enforced", &[]).await;
     assert!(simulator.requirements().values().all(|times| *times == 1));
     let public = bed.everything_public().await;
@@ -93,7 +173,10 @@ async fn what_selects_or_excludes_and_does_not_resolve_stops_the_target_before_t
 #[tokio::test(flavor = "multi_thread")]
 async fn an_excluded_group_whose_members_cannot_be_listed_protects_by_stopping() {
     let simulator = MonoCloud::start(Options::ordinary(20)).await.expect("a simulator");
-    simulator.set(Faults { calls: vec![CallFault::always(monocloud::GROUP_USERS, When::After, Action::TruncatedJson)], ..Faults::default() });
+    simulator.set(Faults {
+        calls: vec![CallFault::always(monocloud::GROUP_USERS, When::After, Action::TruncatedJson)],
+        ..Faults::default()
+    });
     let mut bed = Bed::new("cut-short").await;
     bed.start().await;
     bed.monocloud("mc", &simulator, fast()).await;
@@ -102,7 +185,8 @@ async fn an_excluded_group_whose_members_cannot_be_listed_protects_by_stopping()
     assert_eq!(simulator.requirements().len(), 0, "not one write");
     simulator.set(Faults::default());
     let view = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
-    let members: Vec<String> = simulator.users().into_iter().filter(|u| u.groups.iter().any(|g| g == "sales")).map(|u| u.id).collect();
+    let members: Vec<String> =
+        simulator.users().into_iter().filter(|u| u.groups.iter().any(|g| g == "sales")).map(|u| u.id).collect();
     assert_eq!(view.count("targeted") as usize, 20 - members.len());
     assert!(members.iter().all(|id| !simulator.requirements().contains_key(id)));
 }
@@ -118,18 +202,27 @@ async fn a_protected_user_who_does_not_resolve_stops_every_policy_on_the_tenant(
         spec
     };
     let chief = simulator.user_at(7);
-    bed.pingone("guarded", &simulator, protected(json!([{"username": chief.username}, {"username": "misspelt"}]))).await;
+    bed.pingone("guarded", &simulator, protected(json!([{"username": chief.username}, {"username": "misspelt"}])))
+        .await;
     // Another object of the same tenant, without protection of its own.
     bed.pingone("other", &simulator, fast()).await;
     bed.enforce("first", "guarded", json!({"scope": "Tenant"})).await;
-    bed.enforce("second", "other", json!({"scope": "Selected", "users": [{"id": chief.id}, {"id": simulator.user_at(8).id}]})).await;
+    bed.enforce(
+        "second",
+        "other",
+        json!({"scope": "Selected", "users": [{"id": chief.id}, {"id": simulator.user_at(8).id}]}),
+    )
+    .await;
     let path = format!("IdentityProvider/{}/guarded spec.protectedUsers[1]: ", bed.namespace);
     for name in ["first", "second"] {
-        let view = bed.policy_says(name, "Ready", "False ProtectedUserUnresolved", &[&path, "Nothing is written on this tenant"]).await;
+        let view = bed
+            .policy_says(name, "Ready", "False ProtectedUserUnresolved", &[&path, "Nothing is written on this tenant"])
+            .await;
         assert_eq!(view.condition("Stalled"), "True ProtectedUserUnresolved");
     }
     let both = ambiguous_address(&simulator);
-    bed.patch_provider("guarded", json!({"spec": {"protectedUsers": [{"username": chief.username}, {"email": both}]}})).await;
+    bed.patch_provider("guarded", json!({"spec": {"protectedUsers": [{"username": chief.username}, {"email": both}]}}))
+        .await;
     for name in ["first", "second"] {
         bed.policy_says(name, "Ready", "False ProtectedUserUnresolved", &[&path, "more than one"]).await;
     }
@@ -151,7 +244,8 @@ async fn an_entry_that_names_nobody_two_or_nothing_is_a_sample_by_its_place_unti
     bed.pingone("p1", &simulator, fast()).await;
     let both = ambiguous_address(&simulator);
     let users: Vec<_> = simulator.users().into_iter().filter(|user| user.email != both).collect();
-    let list = format!("# leak\n{}\nnot an address\n{}\nleft@people.example\n", users[0].email, users[1].email.to_uppercase());
+    let list =
+        format!("# leak\n{}\nnot an address\n{}\nleft@people.example\n", users[0].email, users[1].email.to_uppercase());
     bed.list_in_config_map("leak", "users.txt", &list).await;
     let target = |extra: Value| {
         let mut target = json!({"name": "target", "providerRef": {"name": "p1"}, "scope": "Selected",
@@ -164,13 +258,19 @@ async fn an_entry_that_names_nobody_two_or_nothing_is_a_sample_by_its_place_unti
     spec["requirement"]["passwordChangedAfter"] = json!(cutoff());
     let requirement = spec["requirement"].clone();
     bed.policy("inc", spec).await;
-    let view = bed.policy_says("inc", "Ready", "False PartiallyFailed", &["4 failed", "Ambiguous 1", "NotFound 3"]).await;
+    let view =
+        bed.policy_says("inc", "Ready", "False PartiallyFailed", &["4 failed", "Ambiguous 1", "NotFound 3"]).await;
     assert_eq!(view.condition("Enforced"), "False PartiallyFailed");
     assert_eq!(view.condition("Stalled"), "True PartiallyFailed");
     assert_eq!((view.count("targeted"), view.count("enforced"), view.count("failed")), (7, 3, 4));
     assert_eq!(
         samples(&view),
-        ["ConfigMap/leak users.txt:3 NotFound", "ConfigMap/leak users.txt:5 NotFound", "spec.targets[0].users[1] NotFound", "spec.targets[0].users[2] Ambiguous"]
+        [
+            "ConfigMap/leak users.txt:3 NotFound",
+            "ConfigMap/leak users.txt:5 NotFound",
+            "spec.targets[0].users[1] NotFound",
+            "spec.targets[0].users[2] Ambiguous"
+        ]
     );
     assert_eq!(simulator.requirements().len(), 3);
 
@@ -181,7 +281,8 @@ async fn an_entry_that_names_nobody_two_or_nothing_is_a_sample_by_its_place_unti
         json!({"spec": spec})
     };
     bed.patch_policy("inc", edit(target(json!({"missingUsers": "Skip"})))).await;
-    let view = bed.policy_until("inc", "missing users are skipped", |v| v.is_current() && v.count("skipped") == 3).await;
+    let view =
+        bed.policy_until("inc", "missing users are skipped", |v| v.is_current() && v.count("skipped") == 3).await;
     assert_eq!((view.condition("Ready").as_str(), view.count("failed")), ("False PartiallyFailed", 1));
     assert_eq!(samples(&view), ["spec.targets[0].users[2] Ambiguous"]);
 
@@ -189,7 +290,11 @@ async fn an_entry_that_names_nobody_two_or_nothing_is_a_sample_by_its_place_unti
     let exclude = json!({"exclude": {"users": [{"email": both}, {"username": "LEFT"}, {"email": "not an address"}]}});
     bed.list_in_config_map("leak", "users.txt", &list.replace("left@people.example", &users[3].email)).await;
     bed.patch_policy("inc", edit(target(exclude.clone()))).await;
-    let view = bed.policy_until("inc", "the exclusion is read", |v| v.is_current() && !v.condition("Ready").contains("Partially") && v.condition("Reconciling").is_empty()).await;
+    let view = bed
+        .policy_until("inc", "the exclusion is read", |v| {
+            v.is_current() && !v.condition("Ready").contains("Partially") && v.condition("Reconciling").is_empty()
+        })
+        .await;
     println!("{:#}", view.0["status"]);
     // An address that two have does not say whom to leave out.
     assert_eq!(view.condition("Ready"), "False ExclusionUnresolved");
@@ -197,94 +302,13 @@ async fn an_entry_that_names_nobody_two_or_nothing_is_a_sample_by_its_place_unti
     fixed["targets"][0]["users"][2] = json!({"id": users[4].id});
     bed.patch_policy("inc", edit(fixed)).await;
     let view = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
-    assert_eq!((view.count("targeted"), view.count("enforced"), samples(&view).len()), (5, 5, 0), "{:#}", view.0["status"]);
+    assert_eq!(
+        (view.count("targeted"), view.count("enforced"), samples(&view).len()),
+        (5, 5, 0),
+        "{:#}",
+        view.0["status"]
+    );
     assert!(simulator.requirements().values().all(|times| *times == 1));
     let public = bed.everything_public().await;
     assert!(!public.contains("people.example") && !public.contains(simulators::PERSONAL_CANARY));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_provider_cannot_do_is_refused_at_its_path_with_what_to_write_instead() {
-    let (looker, mono) = (
-        Looker::start(Options::ordinary(5)).await.expect("a simulator"),
-        MonoCloud::start(Options::ordinary(5)).await.expect("a simulator"),
-    );
-    let mut bed = Bed::new("unsupported").await;
-    bed.start().await;
-    bed.looker("lo", &looker, fast()).await;
-    bed.monocloud("mc", &mono, fast()).await;
-    bed.monocloud("mc-again", &mono, fast()).await;
-    let mut read_only = fast();
-    merge(&mut read_only, json!({"access": "ReadOnly"}));
-    bed.looker("lo-read", &looker, read_only).await;
-    let mut guarded = fast();
-    merge(&mut guarded, json!({"protectedUsers": [{"email": looker.user_at(0).email}]}));
-    let guarded_tenant = Looker::start(Options::ordinary(5)).await.expect("a simulator");
-    bed.looker("lo-guarded", &guarded_tenant, guarded).await;
-    let since = json!({"passwordChangedAfter": cutoff()});
-    let one = |provider: &str, target: Value| {
-        let mut whole = json!({"name": "one", "providerRef": {"name": provider}, "scope": "Tenant"});
-        merge(&mut whole, target);
-        json!([whole])
-    };
-    let cases: [(&str, Value, Value, &str, &str, &str); 9] = [
-        ("populations", since.clone(), one("lo", json!({"scope": "Selected", "populations": ["Default"]})), "UnsupportedByProvider", "spec.targets[0].populations: ", "write groups instead"),
-        ("username", since.clone(), one("lo", json!({"scope": "Selected", "users": [{"email": "a@b.example"}, {"username": "bob"}]})), "UnsupportedByProvider", "spec.targets[0].users[1].username: ", "write email or id instead"),
-        ("format", since.clone(), one("lo", json!({"scope": "Selected", "usersFrom": [{"format": "Username", "configMapRef": {"name": "leak", "key": "users.txt"}}]})), "UnsupportedByProvider", "spec.targets[0].usersFrom[0].format: ", "formats ID, Username and Email"),
-        ("exclude", since.clone(), one("lo", json!({"exclude": {"users": [{"username": "bob"}]}})), "UnsupportedByProvider", "spec.targets[0].exclude.users[0].username: ", "write email or id instead"),
-        ("age", json!({"maxPasswordAgeDays": 90}), one("lo", json!({})), "UnsupportedByProvider", "spec.requirement.maxPasswordAgeDays: ", "write passwordChangedAfter"),
-        ("native", since.clone(), one("mc", json!({"strategy": "TenantNative", "accountStates": ["Active", "Locked", "Disabled"]})), "UnsupportedByProvider", "spec.targets[0].strategy: ", "write PerUser"),
-        ("guarded", since.clone(), one("lo-guarded", json!({"strategy": "TenantNative", "accountStates": ["Active", "Locked", "Disabled"]})), "InvalidSpec", "", "protect"),
-        ("read-only", since.clone(), one("lo-read", json!({})), "ReadOnly", "spec.targets[0].providerRef: ", "set access: ReadWrite there, or mode: Observe here"),
-        ("twice", since.clone(), json!([{"name": "a", "providerRef": {"name": "mc"}, "scope": "Tenant"}, {"name": "b", "providerRef": {"name": "mc-again"}, "scope": "Tenant"}]), "DuplicateTenant", "", "put their users and groups into one target"),
-    ];
-    bed.list_in_config_map("leak", "users.txt", "bob\n").await;
-    for (name, requirement, targets, ..) in &cases {
-        bed.policy(name, json!({"mode": "Enforce", "requirement": requirement, "targets": targets})).await;
-    }
-    for (name, _, _, reason, path, sentence) in &cases {
-        let view = bed.policy_says(name, "Ready", &format!("False {reason}"), &[path, sentence]).await;
-        assert_eq!(view.condition("Stalled"), format!("True {reason}"), "{name}");
-        assert!(view.message("Ready").starts_with(path), "{}", view.message("Ready"));
-        println!("{name}: {}", view.message("Ready"));
-    }
-    assert_eq!(looker.requirements().len() + mono.requirements().len() + guarded_tenant.requirements().len(), 0);
-    // A bad target stops only itself, and the policy is at work as long as any is.
-    bed.policy("half", json!({"mode": "Enforce", "requirement": since, "targets": [
-        {"name": "bad", "providerRef": {"name": "lo"}, "scope": "Selected", "populations": ["Default"]},
-        {"name": "good", "providerRef": {"name": "mc"}, "scope": "Tenant"}]})).await;
-    let view = bed.policy_until("half", "the good half is done", |v| v.0["status"]["targets"][1]["reason"] == "Enforced").await;
-    assert_eq!((view.condition("Ready"), view.count("enforced")), ("False UnsupportedByProvider".to_owned(), 5));
-    assert_eq!(view.condition("Stalled"), "True UnsupportedByProvider");
-    assert!(view.message("Ready").starts_with("target bad: spec.targets[0].populations: "), "{}", view.message("Ready"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cutoff_ahead_is_waited_for_and_one_far_ahead_is_a_question_to_a_human() {
-    let simulator = MonoCloud::start(Options::ordinary(6)).await.expect("a simulator");
-    let mut bed = Bed::new("ahead").await;
-    bed.start().await;
-    bed.monocloud("mc", &simulator, fast()).await;
-    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
-    let ahead = |seconds| {
-        let then = Timestamp::now() + SignedDuration::from_secs(seconds);
-        then.round(Unit::Second).expect("a whole second").to_string()
-    };
-    let (soon, later, far) = (ahead(6), ahead(606), ahead(7200));
-    for (name, user, cutoff) in [("soon", 0, &soon), ("later", 1, &later), ("far", 2, &far)] {
-        bed.policy(name, json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff}, "targets": [
-            {"name": "one", "providerRef": {"name": "mc"}, "scope": "Selected", "users": [{"id": simulator.user_at(user).id}]}]})).await;
-    }
-    let view = bed.policy_says("soon", "Ready", "False WaitingForCutoff", &[&soon, "do not count"]).await;
-    assert_eq!(view.condition("Reconciling"), "True WaitingForCutoff");
-    let view = bed.policy_says("later", "Ready", "False CutoffInFuture", &[&later, "the provider's clock", "which said"]).await;
-    assert_eq!(view.condition("Stalled"), "True CutoffInFuture");
-    bed.policy_says("far", "Ready", "False CutoffInFuture", &[&far, "Check the date and its time zone"]).await;
-    // Each becomes the next by itself.
-    bed.policy_says("soon", "Ready", "True Enforced", &[]).await;
-    let required = simulator.ledger().into_iter().find(|record| record.requires_change()).expect("one is required");
-    assert!(required.time >= soon.parse::<Timestamp>().expect("a time"), "{} before {soon}", required.time);
-    bed.policy_says("later", "Ready", "False WaitingForCutoff", &[&later]).await;
-    assert_eq!(simulator.requirements().len(), 1);
-    assert!(bed.policy_until("far", "still far", |_| true).await.condition("Stalled").contains("CutoffInFuture"));
 }

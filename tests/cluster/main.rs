@@ -8,8 +8,8 @@ mod proxy;
 mod rights;
 
 mod answers;
-mod bad_input;
 mod awkward;
+mod bad_input;
 mod calls;
 mod campaign;
 mod control;
@@ -22,6 +22,7 @@ mod objects;
 mod once;
 mod providers;
 mod references;
+mod refused;
 mod secrecy;
 mod selection;
 mod sessions;

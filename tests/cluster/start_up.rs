@@ -18,7 +18,8 @@ fn times(text: &str, sentence: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_crds_the_operator_says_so_and_waits_and_then_serves_the_cluster_scoped_kind_too() {
     // Of its own: elsewhere the CRDs are there, and other operators would take cluster-scoped objects for theirs.
-    let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start(control_plane::Options::default()).await.expect("a control plane")));
+    let plane: &'static ControlPlane =
+        Box::leak(Box::new(ControlPlane::start(control_plane::Options::default()).await.expect("a control plane")));
     let simulator = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
     let mut bed = Bed::on(plane, "fresh", true).await;
     bed.start().await;
@@ -30,25 +31,46 @@ async fn without_the_crds_the_operator_says_so_and_waits_and_then_serves_the_clu
 
     let url = simulator.base_url();
     let mut spec = fast();
-    merge(&mut spec, json!({"monoCloud": {"baseURL": url, "credentialsSecretRef": {"name": "shared"}}, "allowedNamespaces": ["elsewhere"]}));
+    merge(
+        &mut spec,
+        json!({"monoCloud": {"baseURL": url, "credentialsSecretRef": {"name": "shared"}}, "allowedNamespaces": ["elsewhere"]}),
+    );
     let provider = |spec: serde_json::Value| json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "ClusterIdentityProvider", "metadata": {"name": "shared"}, "spec": spec});
     let key = simulator.credentials().api_key;
     let data: [(&str, &[u8]); 1] = [("apiKey", key.as_bytes())];
     // A Secret of this name beside the policy is not the one that is meant.
     bed.put_secret(&bed.namespace, "shared", Some((ALLOWED_ORIGINS, &url)), false, &data).await;
-    bed.policy("inc", json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [
-        {"name": "all", "providerRef": {"kind": "ClusterIdentityProvider", "name": "shared"}, "scope": "Tenant"}]})).await;
+    bed.policy(
+        "inc",
+        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [
+        {"name": "all", "providerRef": {"kind": "ClusterIdentityProvider", "name": "shared"}, "scope": "Tenant"}]}),
+    )
+    .await;
     let path = "spec.targets[0].providerRef: ClusterIdentityProvider/shared ";
     bed.policy_says("inc", "Ready", "False ProviderNotFound", &[path, "does not exist"]).await;
     bed.apply(&provider(spec.clone())).await;
-    let view = bed.policy_says("inc", "Ready", "False ProviderNotAllowed", &[path, &bed.namespace, "spec.allowedNamespaces"]).await;
-    assert_eq!((view.condition("Stalled"), view.condition("ProviderReady")), ("True ProviderNotAllowed".to_owned(), "False ProviderNotAllowed".to_owned()));
-    let lines = format!("-n {} --verb=get,list,watch --resource=secrets --resource-name=shared", bed.operator_namespace);
+    let view = bed
+        .policy_says("inc", "Ready", "False ProviderNotAllowed", &[path, &bed.namespace, "spec.allowedNamespaces"])
+        .await;
+    assert_eq!(
+        (view.condition("Stalled"), view.condition("ProviderReady")),
+        ("True ProviderNotAllowed".to_owned(), "False ProviderNotAllowed".to_owned())
+    );
+    let lines =
+        format!("-n {} --verb=get,list,watch --resource=secrets --resource-name=shared", bed.operator_namespace);
     bed.cluster_provider_until("shared", "the Secret may not be read", |view| {
         view.condition("Ready") == "False SecretForbidden" && view.message("Ready").contains(&lines)
     })
     .await;
-    rights::grant(&bed.client, &bed.operator_namespace, SERVICE_ACCOUNT, rights::Readable::Secret, &bed.operator_namespace, "shared").await;
+    rights::grant(
+        &bed.client,
+        &bed.operator_namespace,
+        SERVICE_ACCOUNT,
+        rights::Readable::Secret,
+        &bed.operator_namespace,
+        "shared",
+    )
+    .await;
     spec["allowedNamespaces"] = json!(["elsewhere", bed.namespace]);
     bed.apply(&provider(spec.clone())).await;
     bed.policy_says("inc", "Ready", "False ProviderNotReady", &["ClusterIdentityProvider/shared is not Ready"]).await;
@@ -60,7 +82,10 @@ async fn without_the_crds_the_operator_says_so_and_waits_and_then_serves_the_clu
     bed.apply(&provider(spec)).await;
     bed.policy_says("inc", "Ready", "False ProviderNotAllowed", &[path]).await;
     let secrets: Vec<_> = bed.audit().await.into_iter().filter(|event| event.resource == "secrets").collect();
-    assert!(!secrets.is_empty() && secrets.iter().all(|event| event.namespace == bed.operator_namespace), "{secrets:?}");
+    assert!(
+        !secrets.is_empty() && secrets.iter().all(|event| event.namespace == bed.operator_namespace),
+        "{secrets:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,9 +108,19 @@ async fn a_list_that_is_forbidden_is_a_sentence_and_waited_for() {
 
     // Without the right to list it, the cluster-scoped kind is off, with one sentence, and the rest works.
     assert_eq!(times(&bed.log_text(), "ClusterIdentityProviders are off"), 1);
-    bed.policy("cluster", json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [
-        {"name": "all", "providerRef": {"kind": "ClusterIdentityProvider", "name": "shared"}, "scope": "Tenant"}]})).await;
-    bed.policy_says("cluster", "Ready", "False ProviderNotFound", &["spec.targets[0].providerRef: ", "ClusterIdentityProviders are off"]).await;
+    bed.policy(
+        "cluster",
+        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": [
+        {"name": "all", "providerRef": {"kind": "ClusterIdentityProvider", "name": "shared"}, "scope": "Tenant"}]}),
+    )
+    .await;
+    bed.policy_says(
+        "cluster",
+        "Ready",
+        "False ProviderNotFound",
+        &["spec.targets[0].providerRef: ", "ClusterIdentityProviders are off"],
+    )
+    .await;
     bed.monocloud("mc", &simulator, fast()).await;
     bed.enforce("inc", "mc", json!({"scope": "Tenant"})).await;
     bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
@@ -125,11 +160,24 @@ fn a_setting_that_cannot_be_used_is_named_and_help_explains_each() {
         command
     };
     let said = |output: std::process::Output| {
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
     };
     let (ok, help) = said(operator().arg("--help").output().expect("it runs"));
     assert!(ok);
-    for name in ["OPERATOR_NAMESPACE", "WATCH_NAMESPACES", "LISTEN", "LOG", "SUSPEND", "LEDGER_RETENTION_DAYS", "MAX_WATCHED_LISTS", "CONCURRENCY", "KUBECONFIG"] {
+    for name in [
+        "OPERATOR_NAMESPACE",
+        "WATCH_NAMESPACES",
+        "LISTEN",
+        "LOG",
+        "SUSPEND",
+        "LEDGER_RETENTION_DAYS",
+        "MAX_WATCHED_LISTS",
+        "CONCURRENCY",
+        "KUBECONFIG",
+    ] {
         assert!(help.contains(name), "{name} is not in --help:\n{help}");
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

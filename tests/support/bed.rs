@@ -103,14 +103,9 @@ impl Bed {
     /// The most memory that the operator has had so far, in kB (`VmHWM`, proc(5)).
     pub fn operator_peak_kilobytes(&self) -> u64 {
         let Some(operator) = &self.operator else { return 0 };
-        // The process is started by a shell that watches over it.
-        let shell = operator.id();
-        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap_or_default();
-        let peak = |pid: &str| -> Option<u64> {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
-        };
-        children.split_whitespace().filter_map(peak).max().unwrap_or_default()
+        let status = std::fs::read_to_string(format!("/proc/{}/status", operator.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
 
     /// The operator's log so far.

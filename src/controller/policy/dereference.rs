@@ -174,7 +174,8 @@ async fn target(
             Some(keys)
         }
     };
-    target.state = State::Ready(Box::new(Ready { id, spec: object.spec.clone(), connection, entry, desired, protected }));
+    target.state =
+        State::Ready(Box::new(Ready { id, spec: object.spec.clone(), connection, entry, desired, protected }));
     target
 }
 
@@ -198,7 +199,11 @@ fn suspending(own: Option<&ProviderView>, named: &[&ProviderView], context: &Con
 /// Whether an object of this tenant is there and does not decode: whom it protects is then not known.
 fn has_unreadable(named: &[&ProviderView], connection: &Connection, context: &Context) -> bool {
     let readable = |id: &ProviderId| named.iter().any(|object| object.id == *id);
-    context.registry.naming(&connection.tenant.id).iter().any(|id| !readable(id) && context.provider_exists(id) && context.provider_version(id).is_none())
+    context
+        .registry
+        .naming(&connection.tenant.id)
+        .iter()
+        .any(|id| !readable(id) && context.provider_exists(id) && context.provider_version(id).is_none())
 }
 
 /// Two targets that lead to one tenant would undo each other's exclusions.

@@ -40,7 +40,8 @@ pub async fn advance(
         Some(EverybodyStage::Closed) => return pass.advance(work, deadline).await,
         // Sent without a clear answer, or before a crash: it may still be at work, so it is not asked about at once.
         Some(EverybodyStage::Open) => {
-            let since = work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
+            let since =
+                work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
             if since < SETTLE_SECONDS {
                 return Ok(Progress::Wait(Instant::now() + Duration::from_secs(u64::from(SETTLE_SECONDS - since))));
             }

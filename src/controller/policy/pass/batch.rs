@@ -102,7 +102,9 @@ impl Sent {
             Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
             Sent::Refused(_) => "refused",
             Sent::Unclear(_) => "unclear",
-            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => "not_sent",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => {
+                "not_sent"
+            }
         }
     }
 }

@@ -33,11 +33,11 @@ use super::ledger::CampaignLedger;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
-use crate::plan::failure::Stop;
 use crate::plan::evidence::Evidence;
+use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey};
-use crate::plan::tenant_native::arrived;
 use crate::plan::observed::AccountId;
+use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 use crate::telemetry::metrics::Metrics;
 

@@ -149,7 +149,11 @@ impl Pass {
 /// Fills in what a row lacks: by the cheap way while it is fresh, else by reading the account anew.
 async fn complete(provider: &dyn Provider, row: &Row) -> Read {
     let fresh = row.received.elapsed().as_secs() < super::batch::FRESH.as_secs();
-    if fresh { read_result(provider, row, provider.complete(row.account.clone()).await).await } else { read_again(provider, row).await }
+    if fresh {
+        read_result(provider, row, provider.complete(row.account.clone()).await).await
+    } else {
+        read_again(provider, row).await
+    }
 }
 
 /// Reads the account of a row anew.
