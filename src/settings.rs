@@ -11,8 +11,9 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "password-reset-operator", version)]
 pub struct Settings {
-    /// The operator's own namespace: ledgers are kept here, and Secrets of ClusterIdentityProviders are read here.
-    #[arg(long, env = "OPERATOR_NAMESPACE", default_value = "password-reset-system")]
+    /// The operator's own namespace: ledgers are kept here, and Secrets of ClusterIdentityProviders are read here. By
+    /// default the namespace of the pod, else that of the kubeconfig's context.
+    #[arg(long, env = "OPERATOR_NAMESPACE", default_value = "", hide_default_value = true)]
     pub operator_namespace: String,
 
     /// Namespaces to serve, as a comma separated list. Empty means all, which needs a ClusterRole.
@@ -40,7 +41,7 @@ pub struct Settings {
     pub max_watched_lists: usize,
 
     /// How many policies (and as many providers) are reconciled at once.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 }
 

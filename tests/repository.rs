@@ -1,24 +1,26 @@
-//! Is the repository in order?
+//! Is the repository in order: generated files, the rooms of the house and who may import whom?
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use password_reset_operator::generate::{COMMAND, generated_files, generated_sections};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 #[test]
 fn generated_files_are_up_to_date() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (path, expected) in generated_files() {
-        let committed = fs::read_to_string(root.join(&path)).unwrap_or_default();
+        let committed = fs::read_to_string(root().join(&path)).unwrap_or_default();
         assert!(committed == expected, "{path} is stale: run `{COMMAND}` and commit the result");
     }
 }
 
 #[test]
 fn generated_parts_of_pages_are_up_to_date() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for section in generated_sections() {
-        let committed = fs::read_to_string(root.join(section.page)).expect("the page");
+        let committed = fs::read_to_string(root().join(section.page)).expect("the page");
         let renewed = section.renewed(&committed).expect("the page has the marks");
         assert!(committed == renewed, "{} ({}) is stale: run `{COMMAND}`", section.page, section.name);
     }
@@ -26,10 +28,105 @@ fn generated_parts_of_pages_are_up_to_date() {
 
 #[test]
 fn no_crd_is_left_over() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let generated: Vec<String> = generated_files().into_iter().map(|(path, _)| path).collect();
-    for entry in fs::read_dir(root.join("crds")).expect("crds/") {
+    for entry in fs::read_dir(root().join("crds")).expect("crds/") {
         let path = format!("crds/{}", entry.expect("an entry").file_name().to_string_lossy());
         assert!(generated.contains(&path), "{path} is written by nothing: delete it");
+    }
+}
+
+/// Every Rust file below `folder`, with its code but without comments and tests.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let is_test = path.file_name().is_some_and(|name| name == "tests.rs" || name == "tests");
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !is_test {
+                let text = fs::read_to_string(&path).expect("a source file");
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                found.push((path, code.collect::<Vec<_>>().join("\n")));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no source files");
+    found
+}
+
+fn assert_without(folder: &str, words: &[&str], why: &str) {
+    for (path, code) in sources(folder) {
+        for word in words {
+            assert!(!code.contains(word), "{} says `{word}`: {why}", path.display());
+        }
+    }
+}
+
+#[test]
+fn decisions_and_reports_know_no_clock_no_client_and_no_chance() {
+    let impure = [
+        "async ",
+        ".await",
+        "Timestamp::now",
+        "Instant::now",
+        "SystemTime::now",
+        "rand::",
+        "tokio::",
+        "reqwest::",
+        "std::fs",
+        "std::net",
+    ];
+    for folder in ["src/plan", "src/status", "src/api"] {
+        assert_without(folder, &impure, "what is decided and said depends on its arguments only");
+    }
+    for folder in ["src/plan", "src/status"] {
+        assert_without(folder, &["kube::"], "decisions are made over plain data");
+    }
+}
+
+#[test]
+fn each_room_imports_only_what_it_may() {
+    let rooms = ["api", "plan", "status", "provider", "controller", "telemetry"];
+    let may = [
+        ("api", vec![]),
+        ("telemetry", vec![]),
+        ("plan", vec!["api"]),
+        ("status", vec!["plan", "api"]),
+        ("provider", vec!["plan", "api", "telemetry"]),
+    ];
+    for (room, allowed) in may {
+        let forbidden: Vec<String> = rooms
+            .iter()
+            .filter(|other| **other != room && !allowed.contains(*other))
+            .map(|other| format!("crate::{other}"))
+            .collect();
+        let forbidden: Vec<&str> = forbidden.iter().map(String::as_str).collect();
+        assert_without(&format!("src/{room}"), &forbidden, "see the table in src/lib.rs");
+    }
+}
+
+#[test]
+fn only_providers_look_at_an_http_status() {
+    for folder in ["src/api", "src/plan", "src/status", "src/controller"] {
+        assert_without(folder, &["StatusCode", ".as_u16()"], "a provider classifies its own errors");
+    }
+}
+
+#[test]
+fn only_reports_name_conditions() {
+    for folder in ["src/plan", "src/provider", "src/controller", "src/telemetry"] {
+        assert_without(folder, &["ConditionType"], "conditions are made in one place, src/status");
+    }
+}
+
+#[test]
+fn every_example_is_listed() {
+    let index = fs::read_to_string(root().join("examples/README.md")).expect("the index of the examples");
+    for entry in fs::read_dir(root().join("examples")).expect("examples/") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        assert!(name == "README.md" || index.contains(&format!("({name})")), "examples/README.md does not list {name}");
     }
 }

@@ -14,9 +14,24 @@ use super::registry::{ProviderId, Registry};
 use super::streams::Stores;
 use super::wake::{Dependant, Wake};
 use crate::api::identity_provider::IdentityProviderSpec;
+use crate::api::password_reset_policy::Target;
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
+
+/// UID and generation of an object: what changes when it is edited, or deleted and created anew.
+pub type Version = (Option<String>, Option<i64>);
+
+/// A provider object as the API server has it.
+#[derive(Clone, Debug)]
+pub struct ProviderView {
+    /// Which.
+    pub id: ProviderId,
+    /// Its version.
+    pub version: Version,
+    /// Its spec.
+    pub spec: IdentityProviderSpec,
+}
 
 /// Shared by all controllers of the process.
 pub struct Context {
@@ -53,22 +68,62 @@ pub struct Context {
 }
 
 impl Context {
-    /// Every provider object that the API server has, with its spec.
-    pub fn provider_objects(&self) -> Vec<(ProviderId, IdentityProviderSpec)> {
+    /// Every provider object that the API server has.
+    pub fn provider_objects(&self) -> Vec<ProviderView> {
         let namespaced = self.providers.all().into_iter().map(|p| {
             let (namespace, name) = (p.metadata.namespace.unwrap_or_default(), p.metadata.name.unwrap_or_default());
-            (ProviderId::Namespaced(namespace, name), p.spec)
+            ProviderView {
+                id: ProviderId::Namespaced(namespace, name),
+                version: (p.metadata.uid, p.metadata.generation),
+                spec: p.spec,
+            }
         });
-        let cluster = self.cluster_providers.iter().flat_map(Stores::all);
-        let cluster = cluster.map(|p| (ProviderId::Cluster(p.metadata.name.unwrap_or_default()), p.spec.provider));
+        let cluster = self.cluster_providers.iter().flat_map(Stores::all).map(|p| ProviderView {
+            id: ProviderId::Cluster(p.metadata.name.unwrap_or_default()),
+            version: (p.metadata.uid, p.metadata.generation),
+            spec: p.spec.provider,
+        });
         namespaced.chain(cluster).collect()
     }
 
-    /// Has every policy looked at that names provider `id`.
+    /// Waits until every provider object is known: one that is not might look deleted, and its protected users would not
+    /// count.
+    pub async fn providers_known(&self) {
+        self.providers.ready().await;
+        if let Some(cluster) = &self.cluster_providers {
+            cluster.ready().await;
+        }
+    }
+
+    /// UID and generation of a provider object now; `None` where it is gone or does not decode.
+    pub fn provider_version(&self, id: &ProviderId) -> Option<Version> {
+        match id {
+            ProviderId::Namespaced(namespace, name) => {
+                let object = self.providers.get(Some(namespace), name)?;
+                object.0.as_ref().ok().map(|p| (p.metadata.uid.clone(), p.metadata.generation))
+            }
+            ProviderId::Cluster(name) => {
+                let object = self.cluster_providers.as_ref()?.get(None, name)?;
+                object.0.as_ref().ok().map(|p| (p.metadata.uid.clone(), p.metadata.generation))
+            }
+        }
+    }
+
+    /// Whether there is an object of this name, readable or not.
+    pub fn provider_exists(&self, id: &ProviderId) -> bool {
+        match id {
+            ProviderId::Namespaced(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
+            ProviderId::Cluster(name) => self.cluster_providers.as_ref().is_some_and(|s| s.get(None, name).is_some()),
+        }
+    }
+
+    /// Has every policy looked at whose provider names the same tenant as provider `id`.
     pub fn wake_policies_of(&self, id: &ProviderId) {
+        let same = self.registry.same_tenant(id);
         for policy in self.policies.all() {
             let namespace = policy.metadata.namespace.clone().unwrap_or_default();
-            if policy.spec.targets.iter().any(|t| ProviderId::of(&t.provider_ref, &namespace) == *id) {
+            let named = |t: &Target| same.contains(&ProviderId::of(&t.provider_ref, &namespace));
+            if policy.spec.targets.iter().any(named) {
                 self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
             }
         }
@@ -77,16 +132,12 @@ impl Context {
     /// Forgets what is remembered of objects that are gone.
     pub fn forget_deleted(&self) {
         let policy_exists = |namespace: &str, name: &str| self.policies.get(Some(namespace), name).is_some();
-        let provider_exists = |id: &ProviderId| match id {
-            ProviderId::Namespaced(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
-            ProviderId::Cluster(name) => self.cluster_providers.as_ref().is_some_and(|s| s.get(None, name).is_some()),
-        };
         self.runs.retain(policy_exists);
-        self.registry.retain(provider_exists);
+        self.registry.retain(|id| self.provider_exists(id));
         self.references.retain_dependants(|dependant| match dependant {
             Dependant::Policy(namespace, name) => policy_exists(namespace, name),
             Dependant::Provider(namespace, name) => self.providers.get(Some(namespace), name).is_some(),
-            Dependant::ClusterProvider(name) => provider_exists(&ProviderId::Cluster(name.clone())),
+            Dependant::ClusterProvider(name) => self.provider_exists(&ProviderId::Cluster(name.clone())),
         });
     }
 

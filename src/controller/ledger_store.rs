@@ -99,7 +99,9 @@ impl LedgerStore {
         match written {
             Ok(map) => Ok(map.resource_version().unwrap_or_default()),
             Err(kube::Error::Api(status))
-                if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+                if status.is_conflict()
+                    || status.is_already_exists()
+                    || (status.is_not_found() && version.is_some()) =>
             {
                 Err(WriteError::Fenced)
             }

@@ -161,6 +161,21 @@ impl References {
         });
     }
 
+    /// A question whether everything that `dependant` refers to is still as it is now.
+    pub fn unchanged(&self, dependant: &Dependant) -> impl Fn() -> bool + Send + Sync + use<> {
+        let followed = locked(&self.followed);
+        let mine = followed.values().filter(|followed| locked(&followed.dependants).contains(dependant));
+        let seen: Vec<watch::Receiver<Seen>> = mine
+            .map(|followed| {
+                let mut seen = followed.seen.clone();
+                seen.mark_unchanged();
+                seen
+            })
+            .collect();
+        // A sender that is gone belongs to a watch that nobody needs any more.
+        move || seen.iter().all(|seen| !seen.has_changed().unwrap_or(false))
+    }
+
     /// Whether `reference` is watched.
     pub fn is_watched(&self, reference: &Reference) -> bool {
         locked(&self.followed).contains_key(reference)

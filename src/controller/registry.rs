@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::api::identity_provider::{IdentityProviderSpec, ProviderType};
 use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
+use crate::controller::context::ProviderView;
 use crate::plan::failure::{Health, ProviderFault};
 use crate::plan::observed::{AccountId, Tenant};
 use crate::provider::Provider;
@@ -41,6 +42,9 @@ impl ProviderId {
     }
 }
 
+/// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
+const SHOWS_AFTER: Duration = Duration::from_secs(28);
+
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
     /// The tenant's identity.
@@ -56,17 +60,22 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl SharedTenant {
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` if the account has been
-    /// written since: that row must not decide, read it again.
+    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
+    /// an earlier write of any policy yet: it must not decide.
     pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
         let now = Instant::now();
         let mut written = locked(&self.written);
         written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
-        if written.get(account).is_some_and(|at| *at >= row) {
+        if written.get(account).is_some_and(|at| *at + SHOWS_AFTER > row) {
             return false;
         }
         written.insert(account.clone(), now);
         true
+    }
+
+    /// Gives back a claim whose write was not sent.
+    pub fn release(&self, account: &AccountId) {
+        locked(&self.written).remove(account);
     }
 }
 
@@ -226,13 +235,32 @@ impl Registry {
         }
     }
 
+    /// The objects that name the same tenant as `id`, itself among them.
+    pub fn same_tenant(&self, id: &ProviderId) -> Vec<ProviderId> {
+        let inner = locked(&self.0);
+        let tenant = inner.objects.get(id).and_then(|entry| entry.tenant_id.as_deref());
+        let named = inner.objects.iter().filter(|(_, e)| tenant.is_some() && e.tenant_id.as_deref() == tenant);
+        named.map(|(other, _)| other.clone()).filter(|other| other != id).chain([id.clone()]).collect()
+    }
+
+    /// The objects that name this tenant, as their last reconcile saw them.
+    pub fn naming(&self, tenant: &str) -> Vec<ProviderId> {
+        let inner = locked(&self.0);
+        inner.objects.iter().filter(|(_, e)| e.tenant_id.as_deref() == Some(tenant)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether an object was verified once, so that what it says counts for its tenant.
+    pub fn counts(&self, id: &ProviderId) -> bool {
+        locked(&self.0).objects.get(id).is_some_and(|entry| entry.verified_once)
+    }
+
     /// What protects on a tenant: the union over `named`, every object that names the tenant as the API server has it
     /// now, as far as it was verified once. An object that was never verified does not count, else anybody could
     /// protect accounts of a tenant by naming it.
-    pub fn protection(&self, named: &[(ProviderId, IdentityProviderSpec)]) -> Protection {
+    pub fn protection(&self, named: &[&ProviderView]) -> Protection {
         let inner = locked(&self.0);
         let mut users = Vec::new();
-        for (id, spec) in named {
+        for ProviderView { id, spec, .. } in named {
             let Some(entry) = inner.objects.get(id).filter(|e| e.has_outcome || e.verified_once) else {
                 return Protection::NotKnownYet;
             };

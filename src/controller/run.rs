@@ -55,7 +55,7 @@ pub enum Error {
 }
 
 /// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig cannot be used, or `LISTEN` cannot be bound.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::default());
     let readiness = Readiness::default();
@@ -66,7 +66,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let health = tokio::spawn(health.into_future());
 
-    let client = client().await?;
+    let config = config().await?;
+    if settings.operator_namespace.is_empty() {
+        settings.operator_namespace = config.default_namespace.clone();
+    }
+    let client = Client::try_from(config)?;
     let started = tokio::select! {
         started = prepare(&client, &settings) => started,
         () = stop.cancelled() => return Ok(()),
@@ -134,11 +138,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ));
     }
     let ready = async {
-        context.providers.ready().await;
+        context.providers_known().await;
         context.policies.ready().await;
-        if let Some(cluster) = &context.cluster_providers {
-            cluster.ready().await;
-        }
         readiness.ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         tokio::join!(retention::run(&context), forget_deleted(&context));
@@ -180,14 +181,14 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-async fn client() -> anyhow::Result<Client> {
+async fn config() -> anyhow::Result<kube::Config> {
     let mut config = kube::Config::infer()
         .await
         .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
     // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
     // repeat POSTs and obey a `Retry-After` of any length.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Waits until the API server answers and our kinds can be listed, saying what is missing. Returns who we are and whether
@@ -245,7 +246,8 @@ where
     let place = namespace.map_or_else(|| "in all namespaces".to_owned(), |n| format!("in namespace {n}"));
     match api.list(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        // Where not even the group is known, the answer is plain text without a reason.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => {
             Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
         }
         Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(

@@ -9,6 +9,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 /// Seconds after which the API server ends a watch, so that a dead connection is noticed within a minute.
 const WATCH_SECONDS: u32 = 45;
@@ -24,12 +25,17 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub namespace: Option<String>,
     /// What is there.
     pub store: reflector::Store<Guarded<K>>,
+    /// Whether the first list is in the store.
+    listed: watch::Receiver<bool>,
     /// What has been touched.
     pub touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
 }
 
 /// The objects of one kind, whichever watch they came by.
-pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<reflector::Store<Guarded<K>>>);
+pub struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Watched<K>>);
+
+/// A store, and whether it holds the first list.
+type Watched<K> = (reflector::Store<Guarded<K>>, watch::Receiver<bool>);
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
     fn clone(&self) -> Self {
@@ -44,19 +50,22 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
         if let Some(namespace) = namespace {
             key = key.within(namespace);
         }
-        self.0.iter().find_map(|store| store.get(&key))
+        self.0.iter().find_map(|(store, _)| store.get(&key))
     }
 
     /// Every object that decodes.
     pub fn all(&self) -> Vec<K> {
-        self.0.iter().flat_map(|s| s.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
+        self.0.iter().flat_map(|(store, _)| store.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
     }
 
     /// Waits for the first list of every watch.
+    ///
+    /// Not by `Store::wait_until_ready`: of several waiters it wakes the last one only (kube 5.0), and each controller
+    /// waits for its own store.
     pub async fn ready(&self) {
-        for store in &self.0 {
-            // The writer is gone only when the process is stopping.
-            let _ = store.wait_until_ready().await;
+        for (_, listed) in &self.0 {
+            // The sender is gone only when the process is stopping.
+            let _ = listed.clone().wait_for(|listed| *listed).await;
         }
     }
 }
@@ -79,7 +88,7 @@ where
     } else {
         namespaces.iter().map(|n| part(Api::namespaced(client.clone(), n), Some(n.clone()))).collect()
     };
-    (Stores(parts.iter().map(|p: &Part<K>| p.store.clone()).collect()), parts)
+    (Stores(parts.iter().map(Part::watched).collect()), parts)
 }
 
 /// Watches a cluster-scoped kind.
@@ -94,7 +103,7 @@ where
         + 'static,
 {
     let part = part(Api::all(client.clone()), None);
-    (Stores(vec![part.store.clone()]), part)
+    (Stores(vec![part.watched()]), part)
 }
 
 fn part<K>(api: Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
@@ -108,8 +117,21 @@ where
         Event::InitApply(object) => Event::InitApply(pruned(object)),
         other => other,
     });
-    let touched = reflector::reflector(writer, events).default_backoff().touched_objects().boxed();
-    Part { namespace, store, touched }
+    let (listing, listed) = watch::channel(false);
+    // What comes out of the reflector is in the store already.
+    let stored = reflector::reflector(writer, events).inspect_ok(move |event| {
+        if matches!(event, Event::InitDone) {
+            listing.send_replace(true);
+        }
+    });
+    let touched = stored.default_backoff().touched_objects().boxed();
+    Part { namespace, store, listed, touched }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
+    fn watched(&self) -> Watched<K> {
+        (self.store.clone(), self.listed.clone())
+    }
 }
 
 /// Managed fields are half of an object's memory and nobody here reads them.

@@ -34,6 +34,11 @@ pub struct Clocks {
 }
 
 impl Clocks {
+    /// Whether the two are near enough for either to be believed.
+    pub fn believable(self) -> bool {
+        self.theirs.is_none_or(|theirs| theirs.duration_since(self.ours).abs() <= BELIEVABLE)
+    }
+
     /// The clock that the cutoff is compared with: the provider's, else ours.
     pub fn deciding(&self) -> Timestamp {
         self.theirs.unwrap_or(self.ours)
@@ -69,7 +74,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// it becomes `WaitingForCutoff` by itself).
 pub fn cutoff_reached(cutoff: Timestamp, clocks: Clocks) -> Result<(), Stop> {
     if let Some(theirs) = clocks.theirs
-        && theirs.duration_since(clocks.ours).abs() > BELIEVABLE
+        && !clocks.believable()
     {
         return Err(Stop::stalled(
             Reason::ProviderResponseInvalid,

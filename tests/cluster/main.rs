@@ -2,14 +2,30 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../providers_keycloak_monocloud/proxy.rs"]
+mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
 
-mod history;
-mod once;
-mod tenant;
-
+mod answers;
+mod awkward;
+mod bad_input;
+mod calls;
 mod campaign;
+mod control;
+mod drift;
+mod history;
+mod modes;
+mod native;
 mod objects;
+mod once;
 mod providers;
 mod references;
+mod refused;
+mod secrecy;
+mod selection;
+mod sessions;
+mod start;
+mod start_up;
+mod tenant;
+mod writes;

@@ -241,20 +241,16 @@ async fn outage(name: &str, simulator: &Handle, bed: &Bed, action: Action, write
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_resumes_where_an_outage_stopped_it() {
-    let failures = [("unavailable", Action::Status(503)), ("reset", Action::Reset)];
-    for (name, action) in failures {
+    let run = async |name: &str, action: Action| {
         let simulator = MonoCloud::start(Options::ordinary(60)).await.expect("a simulator");
         let mut bed = Bed::new(name).await;
         bed.start().await;
-        bed.monocloud(
-            "mc",
-            &simulator,
-            json!({"rateLimit": {"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4}}),
-        )
-        .await;
+        let slow = json!({"rateLimit": {"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4}});
+        bed.monocloud("mc", &simulator, slow).await;
         bed.enforce("inc", "mc", everybody()).await;
         outage(name, &simulator, &bed, action, monocloud::FORCE_RESET).await;
-    }
+    };
+    tokio::join!(run("unavailable", Action::Status(503)), run("reset", Action::Reset));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,4 +296,47 @@ async fn looker_answers_a_wrong_credential_with_404_and_it_is_no_missing_user() 
     bed.looker("lo", &simulator, fast()).await;
     bed.provider_says("lo", "Ready", "False AuthenticationFailed", &[]).await;
     assert!(simulator.count(looker::LOGIN) <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_said_after_a_minute_and_a_silent_tenant_holds_nobody_up() {
+    let mut spec = fast();
+    merge(&mut spec, json!({"probePeriodSeconds": 10}));
+    let gone = async || {
+        let simulator = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
+        let mut bed = Bed::new("gone").await;
+        bed.start().await;
+        bed.monocloud("mc", &simulator, spec.clone()).await;
+        bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+        let began = jiff::Timestamp::now();
+        drop(simulator);
+        bed.enforce("inc", "mc", everybody()).await;
+        let first = bed.policy_says("inc", "Ready", "False InProgress", &[]).await;
+        assert_eq!(first.condition("Reconciling"), "True InProgress");
+        let view = bed.provider_says("mc", "Ready", "False Unreachable", &[]).await;
+        assert_eq!(view.condition("Reconciling"), "True Unreachable");
+        assert!(jiff::Timestamp::now().duration_since(began) >= jiff::SignedDuration::from_secs(60), "said too early");
+        let policy = bed.policy_says("inc", "Ready", "False ProviderNotReady", &["Unreachable"]).await;
+        assert_eq!(policy.condition("Reconciling"), "True ProviderNotReady");
+        assert_nobody_is_marked_failed(&policy);
+    };
+    let silent = async || {
+        let simulator = MonoCloud::start(Options::ordinary(40)).await.expect("a simulator");
+        let mut bed = Bed::new("silent").await;
+        bed.start().await;
+        bed.monocloud("mc", &simulator, spec.clone()).await;
+        bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+        let hang = CallFault::always("*", When::Before, Action::Hang { milliseconds: None });
+        simulator.set(Faults { calls: vec![hang], ..Faults::default() });
+        // Each key is a call of its own, and no more of them are waited for than are on the way when the first gives up.
+        let users: Vec<_> = simulator.users().into_iter().map(|user| json!({"email": user.email})).collect();
+        bed.enforce("inc", "mc", json!({"scope": "Selected", "users": users})).await;
+        bed.log_says("the tenant does not answer as it should").await;
+        let asked = simulator.counters().total();
+        assert!(asked <= 20, "{asked} calls were waited for");
+        simulator.set(Faults::default());
+        let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+        assert_eq!(policy.count("enforced"), 40);
+    };
+    tokio::join!(gone(), silent());
 }

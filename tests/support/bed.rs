@@ -35,6 +35,8 @@ pub struct Bed {
     pub namespace: String,
     /// Ledgers live here.
     pub operator_namespace: String,
+    /// How long an outcome is awaited.
+    pub deadline: Duration,
     operator: Option<Process>,
     env: Vec<(String, String)>,
 }
@@ -62,7 +64,7 @@ impl Bed {
             serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
         rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], cluster_providers).await;
-        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new() }
+        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new(), deadline: DEADLINE }
     }
 
     /// Sets a setting of the operator, from its next start on.
@@ -96,6 +98,14 @@ impl Bed {
         if let Some(mut operator) = self.operator.take() {
             operator.kill();
         }
+    }
+
+    /// The most memory that the operator has had so far, in kB (`VmHWM`, proc(5)).
+    pub fn operator_peak_kilobytes(&self) -> u64 {
+        let Some(operator) = &self.operator else { return 0 };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", operator.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
 
     /// The operator's log so far.
@@ -229,7 +239,7 @@ impl Bed {
                 return view;
             }
             assert!(
-                start.elapsed() < DEADLINE,
+                start.elapsed() < self.deadline,
                 "not seen in time: {what}\n{}\n--- operator ---\n{}",
                 serde_json::to_string_pretty(&view.0["status"]).unwrap_or_default(),
                 self.log_text().lines().rev().take(60).collect::<Vec<_>>().join("\n")
@@ -259,6 +269,12 @@ pub async fn install_crds(plane: &ControlPlane) {
     for crd in password_reset_operator::api::crds() {
         let yaml = serde_json::to_string(&crd).expect("JSON");
         testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
+    }
+    // A new kind is "(re)initializing" for a moment.
+    let policies: Api<PasswordResetPolicy> = Api::all(client.clone());
+    let providers: Api<IdentityProvider> = Api::all(client.clone());
+    while policies.list(&Default::default()).await.is_err() || providers.list(&Default::default()).await.is_err() {
+        tokio::time::sleep(POLL).await;
     }
 }
 

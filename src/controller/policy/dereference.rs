@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::api::identity_provider::IdentityProviderSpec;
 use crate::api::password_reset_policy::{PasswordResetPolicySpec, UserListSource};
 use crate::api::{ALLOWED_ORIGINS_ANNOTATION, PasswordResetPolicy, Reason, USER_LIST_LABEL, USER_LIST_LABEL_VALUE};
-use crate::controller::context::Context;
+use crate::controller::context::{Context, ProviderView};
 use crate::controller::provider::connect;
 use crate::controller::references::{self, Content, Kind, Reference, Seen};
 use crate::controller::registry::{Connection, Entry, Protection, ProviderId};
@@ -42,6 +42,8 @@ pub struct Target {
     pub name: String,
     /// The provider object as `Kind/name`.
     pub provider: String,
+    /// The tenant that the provider object names.
+    pub tenant_id: Option<String>,
     /// How the provider stands.
     pub health: Health,
     /// What suspends it: the operator, its provider, or the policy.
@@ -62,16 +64,20 @@ pub enum State {
 
 /// Reads everything that the targets of `policy` refer to. `settled` says for each target whether its list may be read
 /// without a watch.
-pub async fn dereference(policy: &PasswordResetPolicy, context: &Context, settled: &[bool]) -> Vec<Target> {
+pub async fn dereference(
+    policy: &PasswordResetPolicy,
+    context: &Context,
+    objects: &[ProviderView],
+    settled: &[bool],
+) -> Vec<Target> {
     let namespace = policy.metadata.namespace.clone().unwrap_or_default();
     let dependant = Dependant::Policy(namespace.clone(), policy.metadata.name.clone().unwrap_or_default());
     let lists = Lists::of(&policy.spec, &namespace);
     context.references.retain(&dependant, &lists.all());
-    let objects = context.provider_objects();
     let mut targets = Vec::with_capacity(policy.spec.targets.len());
     for index in 0..policy.spec.targets.len() {
         let settled = settled.get(index).copied().unwrap_or_default();
-        targets.push(target(policy, index, &namespace, &objects, &lists, settled, &dependant, context).await);
+        targets.push(target(policy, index, &namespace, objects, &lists, settled, &dependant, context).await);
     }
     stop_duplicates(&mut targets);
     targets
@@ -82,7 +88,7 @@ async fn target(
     policy: &PasswordResetPolicy,
     index: usize,
     namespace: &str,
-    objects: &[(ProviderId, IdentityProviderSpec)],
+    objects: &[ProviderView],
     lists: &Lists,
     settled: bool,
     dependant: &Dependant,
@@ -92,11 +98,13 @@ async fn target(
     let wanted = &spec.targets[index];
     let id = ProviderId::of(&wanted.provider_ref, namespace);
     let provider = format!("{}/{}", wanted.provider_ref.kind.as_str(), wanted.provider_ref.name);
-    let object = objects.iter().find(|(other, _)| *other == id).map(|(_, spec)| spec);
+    let object = objects.iter().find(|object| object.id == id);
+    let tenant_id = object.and_then(|object| connect::tenant_id(&object.spec).ok());
+    let named = naming(objects, tenant_id.as_deref());
     let entry = context.registry.get(&id);
     let suspension = guard::suspension(Switches {
         operator: context.settings.suspend,
-        provider: object.filter(|o| o.suspend).map(|_| provider.as_str()),
+        provider: suspending(object, &named, context).as_deref(),
         annotation: policy
             .metadata
             .annotations
@@ -106,14 +114,19 @@ async fn target(
         spec: spec.suspend,
     });
     let health = entry.as_ref().map_or(Health::Unverified, |e| e.health.clone());
-    let mut target = Target { name: wanted.name.clone(), provider, health, suspension, state: State::NotYet };
+    let name = wanted.name.clone();
+    let mut target = Target { name, provider, tenant_id, health, suspension, state: State::NotYet };
     let path = format!("spec.targets[{index}].providerRef");
     let Some(object) = object else {
-        target.state = State::Stop(Stop::stalled(
-            Reason::ProviderNotFound,
-            path,
-            format!("{} does not exist; create it, or correct the name", target.provider),
-        ));
+        let off = matches!(id, ProviderId::Cluster(_)) && context.cluster_providers.is_none();
+        let why = if off {
+            "ClusterIdentityProviders are off, since the operator may not list them: grant it by a ClusterRole and restart \
+             the operator, or name an IdentityProvider"
+                .to_owned()
+        } else {
+            format!("{} does not exist; create it, or correct the name", target.provider)
+        };
+        target.state = State::Stop(Stop::stalled(Reason::ProviderNotFound, path, why));
         return target;
     };
     let Some(entry) = entry else { return target };
@@ -144,9 +157,8 @@ async fn target(
             return target;
         }
     };
-    let tenant = entry.tenant_id.clone();
-    let named: Vec<_> = objects.iter().filter(|(_, spec)| connect::tenant_id(spec).ok() == tenant).cloned().collect();
     let protected = match context.registry.protection(&named) {
+        _ if has_unreadable(&named, &connection, context) => None,
         Protection::NotKnownYet => None,
         Protection::Known(users) => {
             let mut keys = Vec::new();
@@ -162,8 +174,36 @@ async fn target(
             Some(keys)
         }
     };
-    target.state = State::Ready(Box::new(Ready { id, spec: object.clone(), connection, entry, desired, protected }));
+    target.state =
+        State::Ready(Box::new(Ready { id, spec: object.spec.clone(), connection, entry, desired, protected }));
     target
+}
+
+/// The objects that name a tenant.
+pub fn naming<'a>(objects: &'a [ProviderView], tenant_id: Option<&str>) -> Vec<&'a ProviderView> {
+    let same = |object: &&ProviderView| connect::tenant_id(&object.spec).ok().as_deref() == tenant_id;
+    if tenant_id.is_some() { objects.iter().filter(same).collect() } else { Vec::new() }
+}
+
+/// The object that suspends a target, as `Kind/name`: its own, or another that names the tenant and was verified once
+/// (else anybody could suspend a tenant by naming it).
+fn suspending(own: Option<&ProviderView>, named: &[&ProviderView], context: &Context) -> Option<String> {
+    let own = own.filter(|object| object.spec.suspend);
+    let other = || named.iter().copied().find(|object| object.spec.suspend && context.registry.counts(&object.id));
+    own.or_else(other).map(|object| match &object.id {
+        ProviderId::Namespaced(_, name) => format!("IdentityProvider/{name}"),
+        ProviderId::Cluster(name) => format!("ClusterIdentityProvider/{name}"),
+    })
+}
+
+/// Whether an object of this tenant is there and does not decode: whom it protects is then not known.
+fn has_unreadable(named: &[&ProviderView], connection: &Connection, context: &Context) -> bool {
+    let readable = |id: &ProviderId| named.iter().any(|object| object.id == *id);
+    context
+        .registry
+        .naming(&connection.tenant.id)
+        .iter()
+        .any(|id| !readable(id) && context.provider_exists(id) && context.provider_version(id).is_none())
 }
 
 /// Two targets that lead to one tenant would undo each other's exclusions.
@@ -171,10 +211,7 @@ fn stop_duplicates(targets: &mut [Target]) {
     let tenants: Vec<(usize, String, String)> = targets
         .iter()
         .enumerate()
-        .filter_map(|(index, target)| match &target.state {
-            State::Ready(ready) => Some((index, target.name.clone(), ready.connection.tenant.id.clone())),
-            _ => None,
-        })
+        .filter_map(|(index, target)| Some((index, target.name.clone(), target.tenant_id.clone()?)))
         .collect();
     let named: Vec<_> =
         tenants.iter().map(|(index, name, tenant)| TargetTenant { index: *index, name, tenant }).collect();

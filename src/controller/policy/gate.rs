@@ -4,30 +4,32 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use crate::api::identity_provider::{Access, IdentityProviderSpec};
 use crate::api::{PAUSED_ANNOTATION, PasswordResetPolicy};
-use crate::controller::context::Context;
+use crate::controller::context::{Context, ProviderView, Version};
 use crate::controller::registry::ProviderId;
+use crate::controller::wake::Dependant;
 use crate::plan::guard::{self, Suspension, Switches};
 use crate::provider::Gate;
 
-/// Open as long as this very policy (UID and generation) is there and not suspended, and its provider may be written to.
-pub fn gate(context: Arc<Context>, policy: &PasswordResetPolicy, provider: ProviderId) -> Gate {
-    let (namespace, name) = (policy.namespace(), policy.name_any());
+/// Open as long as nothing has changed that the slice was begun with: this very policy, every provider object that names
+/// the tenant (whom they protect, whether they suspend it), and the lists that the policy reads.
+pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&ProviderView]) -> Gate {
+    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let (uid, generation) = (policy.uid(), policy.metadata.generation);
-    // An edited provider may protect more people than the pass knows of.
-    let provider_generation = provider_object(&context, &provider).map(|(generation, _)| generation);
+    let providers: Vec<(ProviderId, Version)> =
+        named.iter().map(|object| (object.id.clone(), object.version.clone())).collect();
+    let lists_unchanged = context.references.unchanged(&Dependant::Policy(namespace.clone(), name.clone()));
+    let context = context.clone();
     Arc::new(move || {
-        let current = context.policies.get(namespace.as_deref(), &name);
+        let current = context.policies.get(Some(&namespace), &name);
         let Some(Ok(current)) = current.as_ref().map(|object| object.0.as_ref()) else { return false };
         !context.stopping.is_cancelled()
             && current.uid() == uid
             && current.metadata.generation == generation
             && current.metadata.deletion_timestamp.is_none()
             && policy_suspension(&context, current).is_none()
-            && provider_object(&context, &provider).is_some_and(|(generation, spec)| {
-                Some(generation) == provider_generation && !spec.suspend && spec.access == Access::ReadWrite
-            })
+            && providers.iter().all(|(id, version)| context.provider_version(id).as_ref() == Some(version))
+            && lists_unchanged()
     })
 }
 
@@ -39,18 +41,4 @@ pub fn policy_suspension(context: &Context, policy: &PasswordResetPolicy) -> Opt
         annotation: policy.annotations().get(PAUSED_ANNOTATION).map(String::as_str),
         spec: policy.spec.suspend,
     })
-}
-
-/// The generation and the spec of a provider object as the API server has it now.
-fn provider_object(context: &Context, id: &ProviderId) -> Option<(Option<i64>, IdentityProviderSpec)> {
-    match id {
-        ProviderId::Namespaced(namespace, name) => {
-            let object = context.providers.get(Some(namespace), name)?;
-            object.0.as_ref().ok().map(|p| (p.metadata.generation, p.spec.clone()))
-        }
-        ProviderId::Cluster(name) => {
-            let object = context.cluster_providers.as_ref()?.get(None, name)?;
-            object.0.as_ref().ok().map(|p| (p.metadata.generation, p.spec.provider.clone()))
-        }
-    }
 }

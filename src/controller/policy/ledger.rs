@@ -67,14 +67,32 @@ impl CampaignLedger {
                 Ledger::new(key.clone(), retention)
             }
         };
-        let evidence = if infers { Some(evidence(store, &key, retention).await?) } else { None };
+        let evidence = if infers { Some(evidence(store, &key, Retention::All).await?) } else { None };
         Ok(Self { ledger, evidence, store: store.clone(), versions })
+    }
+
+    /// Reads again what other campaigns of the tenant saw, where that matters.
+    pub async fn refresh_evidence(&mut self) -> Result<(), kube::Error> {
+        if self.evidence.is_some() {
+            let key = self.ledger.key().clone();
+            self.evidence = Some(evidence(&self.store, &key, Retention::All).await?);
+        }
+        Ok(())
     }
 
     /// Writes what has to be stored before a batch is sent: the checkpoint after a crash, and the fence.
     pub async fn save_for_batch(&mut self) -> Result<(), WriteError> {
         let images = self.ledger.dirty_for_batch();
         self.write(images).await
+    }
+
+    /// Writes the first records of a campaign whose changes can only be inferred: status speaks of them from now on, and
+    /// to find them missing later would mean a loss.
+    pub async fn save_first_evidence(&mut self) -> Result<(), WriteError> {
+        if self.evidence.is_some() && self.versions.is_empty() && !self.ledger.is_empty() {
+            self.save().await?;
+        }
+        Ok(())
     }
 
     /// Writes everything that is not stored yet.

@@ -29,9 +29,9 @@ use tokio::time::Instant;
 use self::runs::{Run, TargetRun};
 use self::slice::Policy;
 use super::context::Context;
-use super::registry::ProviderId;
 use super::run::Error;
 use super::{PolicyObject, publish};
+use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
 use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
@@ -53,8 +53,9 @@ pub async fn reconcile(object: Arc<PolicyObject>, context: Arc<Context>) -> Resu
     if policy.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    context.providers_known().await;
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    let mut run = current_run(policy, &context, &namespace, &name);
+    let mut run = current_run(policy, &context, &namespace, &name).await;
     let worked = work(policy, &mut run, &context, &namespace, &name).await;
     context.runs.put(&namespace, &name, run);
     worked
@@ -71,11 +72,13 @@ async fn work(
     // A new generation is acknowledged before the work begins, which may take a slice or more.
     let acknowledged = previous.as_ref().and_then(|s| s.observed_generation) == Some(run.generation);
     let settled: Vec<bool> = run.targets.iter().map(|t| t.pass.is_none() && t.complete.is_some()).collect();
-    let targets = dereference::dereference(policy, context, &settled).await;
-    let token = policy.annotations().get(RECONCILE_ANNOTATION).cloned();
+    // Taken before anything is waited for: what changes after it closes the gates.
+    let objects = context.provider_objects();
+    let targets = dereference::dereference(policy, context, &objects, &settled).await;
     let uid = policy.uid().unwrap_or_default();
     let known = previous.clone();
-    let records_expected = move |target: &str| spoke_of_records(known.as_ref(), target);
+    // Of another generation, status may speak of another tenant or cutoff, which have other records.
+    let records_expected = move |target: &str| acknowledged && spoke_of_records(known.as_ref(), target);
     let described = Policy {
         namespace,
         name,
@@ -86,9 +89,8 @@ async fn work(
         accept_ledger_loss: policy.annotations().get(ACCEPT_LEDGER_LOSS_ANNOTATION).is_some_and(|t| !t.is_empty()),
     };
     let deadline = if acknowledged { Instant::now() + SLICE } else { Instant::now() };
-    let slices = run.targets.iter_mut().zip(targets).enumerate().map(|(index, (target_run, target))| {
-        let id = ProviderId::of(&policy.spec.targets[index].provider_ref, namespace);
-        let gate = gate::gate(context.clone(), policy, id);
+    let slices = run.targets.iter_mut().zip(targets).map(|(target_run, target)| {
+        let gate = gate::gate(context, policy, &dereference::naming(&objects, target.tenant_id.as_deref()));
         let described = &described;
         async move { slice::advance(target_run, target, described, context, &gate, deadline).await }
     });
@@ -101,7 +103,7 @@ async fn work(
         stop: None,
         suspension: gate::policy_suspension(context, policy),
         targets: slices.into_iter().map(|slice| slice.outcome).collect(),
-        handled_reconcile: token.filter(|token| run.token.as_ref() == Some(token)),
+        handled_reconcile: run.obeyed().map(str::to_owned),
     };
     let next = say(policy, run, context, namespace, name, &outcome, previous.as_ref(), next).await?;
     Ok(Action::requeue(next))
@@ -149,13 +151,17 @@ async fn say(
 }
 
 /// The run of this policy at this generation and token, begun anew where one of them changed.
-fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str, name: &str) -> Run {
+async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str, name: &str) -> Run {
     let (uid, generation) = (policy.uid().unwrap_or_default(), policy.metadata.generation.unwrap_or_default());
-    let token = policy.annotations().get(RECONCILE_ANNOTATION).cloned();
+    let token = policy.annotations().get(RECONCILE_ANNOTATION).map(|token| bounded(token));
     let before = context.runs.take(namespace, name);
     let mut run = match before {
         Some(run) if run.uid == uid && run.generation == generation => run,
         before => {
+            let mut before = before;
+            for target in before.iter_mut().flat_map(|run| &mut run.targets) {
+                target.put_down().await;
+            }
             // What was written last is still true of the object, whatever the store shows.
             let same = before.filter(|run| run.uid == uid);
             let first = same.is_none();
@@ -176,7 +182,10 @@ fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str,
     };
     if run.token != token {
         run.token = token;
-        run.targets.iter_mut().for_each(TargetRun::restart);
+        for target in &mut run.targets {
+            target.put_down().await;
+            target.restart();
+        }
     }
     run
 }
@@ -189,8 +198,21 @@ fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
         return;
     }
     for (target_run, target) in run.targets.iter_mut().zip(&policy.spec.targets) {
-        target_run.settled_before = status.targets.iter().any(|t| t.name == target.name && t.completed_at.is_some());
+        let looks = policy.spec.mode == Mode::Observe;
+        target_run.settled_before = status.targets.iter().any(|t| {
+            let nobody_due = t.counts.as_ref().is_some_and(|counts| counts.pending == 0);
+            t.name == target.name && t.completed_at.is_some() && (looks || nobody_due)
+        });
     }
+}
+
+/// A reconcile token as status can hold it: at most 1024 bytes.
+fn bounded(token: &str) -> String {
+    let mut end = token.len().min(1024);
+    while !token.is_char_boundary(end) {
+        end -= 1;
+    }
+    token[..end].to_owned()
 }
 
 /// The status that the next report is compared with: what was written last, where the store still shows an older object.

@@ -3,10 +3,12 @@
 //! Its intent is recorded before it is sent, and it is never sent again once its intent is closed: whoever is due after
 //! that is required one by one, by an ordinary pass. What a recorded intent means is judged by `plan::tenant_native`.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::pass::{Halt, Pass, Progress, Work};
-use crate::plan::decide::{Verdict, decide};
+use crate::plan::decide::{SETTLE_SECONDS, Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
 use crate::plan::listing::ListingCheck;
@@ -27,16 +29,32 @@ pub async fn advance(
 ) -> Result<Progress, Halt> {
     let stage = work.ledger.ledger.everybody().map(|everybody| everybody.stage);
     match stage {
-        Some(EverybodyStage::Arrived | EverybodyStage::Closed) => return pass.advance(work, deadline).await,
-        Some(EverybodyStage::Open) => inquire(work, false).await?,
+        Some(EverybodyStage::Arrived) => {
+            let progress = pass.advance(work, deadline).await?;
+            // From now on each account has a record of its own; who comes later was not required by the call.
+            if matches!(progress, Progress::Complete) {
+                record(work, Some(EverybodyStage::Closed)).await?;
+            }
+            return Ok(progress);
+        }
+        Some(EverybodyStage::Closed) => return pass.advance(work, deadline).await,
+        // Sent without a clear answer, or before a crash: it may still be at work, so it is not asked about at once.
+        Some(EverybodyStage::Open) => {
+            let since =
+                work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
+            if since < SETTLE_SECONDS {
+                return Ok(Progress::Wait(Instant::now() + Duration::from_secs(u64::from(SETTLE_SECONDS - since))));
+            }
+            inquire(work, false).await?;
+        }
         None if pass.surveyed => return pass.advance(work, deadline).await,
         None => {
             if !survey(pass, work, tenant).await? {
                 pass.surveyed = true;
                 return pass.advance(work, deadline).await;
             }
-            let answered = send(work).await?;
-            inquire(work, answered).await?;
+            send(work).await?;
+            inquire(work, true).await?;
         }
     }
     Ok(Progress::More)
@@ -51,7 +69,12 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
     for account in &rows {
         let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
         let facts = pass.facts(work, key, true);
-        due |= decide(account, &facts, &pass.rules, now).verdict == Verdict::Require;
+        let decision = decide(account, &facts, &pass.rules, now);
+        due |= decision.verdict == Verdict::Require;
+        // Stored with the intent: a mark that is there already would else be taken for one that the call set.
+        if let Some(entry) = decision.record {
+            work.ledger.ledger.record(key, entry);
+        }
         known_changed +=
             u64::from(is_known_changed(account, facts.entry.as_ref(), facts.evidence.as_ref(), pass.rules.cutoff));
     }
@@ -68,12 +91,12 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
     guard::tenant_native_refused(&refused).map_or(Ok(due), |stop| Err(Halt::Stop(stop)))
 }
 
-/// Records the intent and sends the call. Returns whether it had a good answer.
-async fn send(work: &mut Work<'_>) -> Result<bool, Halt> {
+/// Records the intent and sends the call. After an unclear answer the intent stays open.
+async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
     record(work, Some(EverybodyStage::Open)).await?;
     match work.provider().apply(&Step::RequireEverybody, &work.gate).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.effect_unknown => Ok(false),
+        Ok(_) => Ok(()),
+        Err(error) if error.effect_unknown => Err(Halt::Tenant(error)),
         Err(error) => {
             // It was not sent, or refused: nothing has happened to anybody.
             record(work, None).await?;
@@ -131,18 +154,4 @@ async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
             return Err(Halt::Stopped);
         }
     }
-}
-
-/// The evidence that a call which arrived gives about every account, added to what is known otherwise.
-pub fn with_everybody(
-    evidence: Option<crate::plan::evidence::Evidence>,
-    everybody: Option<Everybody>,
-) -> Option<crate::plan::evidence::Evidence> {
-    let Some(arrived) = crate::plan::tenant_native::arrived(everybody) else { return evidence };
-    let mut known = evidence.unwrap_or_default();
-    let later = |(at, _): &(u32, _)| arrived.newest.is_some_and(|(arrived, _)| arrived > *at);
-    if known.newest.as_ref().is_none_or(later) {
-        known.newest = arrived.newest;
-    }
-    Some(known)
 }

@@ -43,6 +43,10 @@ pub struct Asked {
     pub access: Access,
     /// What suspends the target.
     pub suspension: Option<Suspension>,
+    /// The tenant: an object that was deleted and created anew may name another one.
+    pub tenant: String,
+    /// Whether a human has accepted that records are lost.
+    pub accept_ledger_loss: bool,
 }
 
 /// One target of a run.
@@ -64,15 +68,38 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
+    /// Whether a pass has ended since this run began or its token changed, or something that a human must correct
+    /// keeps it from beginning.
+    pub looked: bool,
 }
 
 impl TargetRun {
+    /// Ends the running pass: closes its open batch and stores what is not stored. Where that fails, unsent intents are
+    /// read again before anything is sent.
+    pub async fn put_down(&mut self) {
+        if let (Some(mut pass), Some(ledger)) = (self.pass.take(), &mut self.ledger) {
+            if let Err(error) = pass.close(ledger).await {
+                tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
+                self.ledger = None;
+            }
+        }
+    }
+
     /// Begins a new pass at the next slice.
     pub fn restart(&mut self) {
         self.pass = None;
         self.next_look = None;
         self.stop = None;
         self.failures = 0;
+        self.looked = false;
+    }
+}
+
+impl Run {
+    /// The token that is obeyed: every target was looked at since it was given. Said any earlier, a restart in between
+    /// would take it for done, and the look would be lost.
+    pub fn obeyed(&self) -> Option<&str> {
+        self.token.as_deref().filter(|_| self.targets.iter().all(|target| target.looked))
     }
 }
 
@@ -99,5 +126,29 @@ impl Runs {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Run>> {
         // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(looked: &[bool]) -> Run {
+        let targets = looked.iter().map(|&looked| TargetRun { looked, ..TargetRun::default() }).collect();
+        Run { token: Some("now".to_owned()), targets, ..Run::default() }
+    }
+
+    #[test]
+    fn a_token_is_obeyed_once_every_target_was_looked_at() {
+        assert_eq!(run(&[true, false]).obeyed(), None);
+        assert_eq!(run(&[true, true]).obeyed(), Some("now"));
+        assert_eq!(Run { token: None, ..run(&[true]) }.obeyed(), None);
+    }
+
+    #[test]
+    fn a_new_pass_has_not_looked_yet() {
+        let mut run = run(&[true]);
+        run.targets.iter_mut().for_each(TargetRun::restart);
+        assert_eq!(run.obeyed(), None);
     }
 }

@@ -15,12 +15,12 @@ use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
 use crate::controller::provider::fault;
-use crate::plan::capabilities::Visibility;
-use crate::plan::decide::{Rules, SETTLE_SECONDS};
+use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::{self, Permission, Situation};
 use crate::plan::ledger::{CampaignKey, refusal_tag};
+use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
@@ -65,12 +65,16 @@ pub async fn advance(
     gate: &Gate,
     deadline: Instant,
 ) -> Slice {
-    let Target { name, provider, health, suspension, state } = target;
+    let Target { name, provider, tenant_id: _, health, suspension, state } = target;
     let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
-        State::NotYet => Duration::from_secs(60),
+        State::NotYet => {
+            run.put_down().await;
+            Duration::from_secs(60)
+        }
         State::Stop(stop) => {
-            run.pass = None;
+            run.put_down().await;
+            run.looked = true;
             outcome.stop = Some(stop);
             schedule::STALLED_RETRY
         }
@@ -80,8 +84,11 @@ pub async fn advance(
                 protected: ready.protected.clone(),
                 access: ready.spec.access,
                 suspension: outcome.suspension.clone(),
+                tenant: ready.connection.tenant.id.clone(),
+                accept_ledger_loss: policy.accept_ledger_loss,
             };
             if run.asked.as_ref() != Some(&asked) {
+                run.put_down().await;
                 run.restart();
                 run.asked = Some(asked);
             }
@@ -121,15 +128,23 @@ impl Driver<'_> {
         }
         // What stops reads as well is asked before any call, so that a suspended tenant has its rest.
         if outcome.suspension.as_ref().is_some_and(guard::Suspension::stops_reads) {
-            self.rest(run).await;
+            run.put_down().await;
             return schedule::STALLED_RETRY;
         }
         // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
         match &outcome.health {
             Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
-            Health::Unverified | Health::NotReady { .. } => return schedule::STALLED_RETRY,
+            health @ (Health::Unverified | Health::NotReady { .. }) => {
+                run.put_down().await;
+                // A tenant that a human has to mend cannot be looked at; it is, as soon as it is mended.
+                run.looked |= matches!(health, Health::NotReady { fault, .. } if !fault.passes());
+                return schedule::STALLED_RETRY;
+            }
         }
-        let Some(_) = &self.ready.protected else { return Duration::from_secs(1) };
+        if self.ready.protected.is_none() {
+            run.put_down().await;
+            return Duration::from_secs(1);
+        }
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
                 run.failures = 0;
@@ -174,6 +189,9 @@ impl Driver<'_> {
             Some(ledger) if *ledger.ledger.key() == self.campaign() => ledger,
             slot => slot.insert(self.load(tenant.users).await?),
         };
+        if run.pass.is_none() {
+            ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
+        }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
         let mut work =
             Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
@@ -184,8 +202,12 @@ impl Driver<'_> {
         };
         match worked {
             Err(halt @ (Halt::Stopped | Halt::Tenant(_))) => {
-                pass.close(&mut work).await?;
+                pass.close(work.ledger).await?;
                 Err(halt)
+            }
+            Ok(progress) => {
+                work.ledger.save_first_evidence().await?;
+                Ok(progress)
             }
             other => other,
         }
@@ -212,13 +234,20 @@ impl Driver<'_> {
             })
     }
 
-    /// Verifies the tenant, unless that was done a moment ago.
+    /// Verifies the tenant, unless that was done a moment ago and speaks for going on: what speaks against it may have
+    /// been corrected since.
     async fn verify(&self) -> Result<(), Halt> {
+        let believable = dereference::clocks(self.ready, Timestamp::now()).believable();
+        let good = |tenant: &Tenant| believable && !matches!(tenant.enforceable, Enforceable::No(_));
         let verified = self.ready.entry.verified.as_ref();
-        if verified.is_some_and(|(_, at)| at.elapsed() < VERIFIED_RECENTLY) {
+        if verified.is_some_and(|(tenant, at)| at.elapsed() < VERIFIED_RECENTLY && good(tenant)) {
             return Ok(());
         }
         let tenant = self.ready.connection.provider.verify(false).await.map_err(Halt::Tenant)?;
+        // What has changed is told by the provider's own object.
+        if verified.is_some_and(|(before, _)| before.enforceable != tenant.enforceable) {
+            self.context.wake_provider(&self.ready.id);
+        }
         self.context.registry.verified(&self.ready.id, tenant);
         Ok(())
     }
@@ -238,24 +267,20 @@ impl Driver<'_> {
     }
 
     fn rules(&self, cutoff: Timestamp) -> Rules {
-        let capabilities = self.ready.connection.provider.capabilities();
-        Rules {
+        Rules::new(
+            self.ready.connection.provider.capabilities(),
             cutoff,
-            rolling: matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
-            states: self.ready.desired.account_states,
-            visibility: capabilities.visibility,
-            remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime
-                && !capabilities.list_shows_change_time,
-            repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
-            refusal_tag: refusal_tag(self.policy.generation, self.policy.token),
-        }
+            matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
+            self.ready.desired.account_states,
+            refusal_tag(self.policy.generation, self.policy.token),
+        )
     }
 
     /// The tenant has answered well: whatever a pass has said against it is over.
     fn answered(&self) {
         if self.context.registry.answered(&self.ready.id, &self.ready.connection) {
             self.context.wake_provider(&self.ready.id);
+            self.context.wake_policies_of(&self.ready.id);
         }
     }
 
@@ -269,6 +294,7 @@ impl Driver<'_> {
             }
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
+                run.looked = true;
                 let now = Timestamp::now();
                 let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
                 run.next_look = Some(Instant::now() + wait);
@@ -294,14 +320,18 @@ impl Driver<'_> {
             }
             Halt::Ledger(error) => {
                 tracing::warn!(policy = self.policy.name, %error, "the ledger cannot be read or written; nothing is sent without it");
+                let message = "the records cannot be read or written at the API server, and nothing is sent without them; \
+                               the operator's log says why";
+                run.stop = Some(Stop::transient(Reason::InProgress, "", message));
                 self.pause(run)
             }
             Halt::Stop(stop) => {
-                run.pass = None;
+                run.put_down().await;
                 let now = Timestamp::now();
                 let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
+                run.looked = true;
                 wait
             }
             Halt::Tenant(error) => self.fault(run, &error),
@@ -311,7 +341,11 @@ impl Driver<'_> {
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = fault::of_listing(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        if error.kind == ErrorKind::ResponseInvalid {
+        let believed = !matches!(
+            error.kind,
+            ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
+        );
+        if !believed {
             run.pass = None;
         }
         if self.context.registry.fault(
@@ -331,21 +365,5 @@ impl Driver<'_> {
         let wait = schedule::transient_pause(run.failures, self.policy.uid);
         run.failures = run.failures.saturating_add(1);
         wait
-    }
-
-    /// Closes what is open before a suspended tenant is left alone.
-    async fn rest(&self, run: &mut TargetRun) {
-        if let (Some(pass), Some(ledger)) = (&mut run.pass, &mut run.ledger) {
-            let mut work = Work {
-                ready: self.ready,
-                ledger,
-                metrics: &self.context.metrics,
-                gate: self.gate.clone(),
-                may_write: false,
-            };
-            // Not saved now means saved with the next batch: unsent intents are read again before anything is sent.
-            let _ = pass.close(&mut work).await;
-        }
-        run.pass = None;
     }
 }

@@ -41,11 +41,14 @@ impl Found {
 /// Looks at `subject`, given what the registry knew before.
 pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) -> Found {
     let now = Timestamp::now();
+    let tenant_id = connect::tenant_id(&subject.spec).ok();
+    // An object that was deleted and created anew may name another tenant: nothing carries over.
+    let before = before.filter(|before| before.tenant_id == tenant_id);
     let verified_before = subject.status.as_ref().is_some_and(|s| s.tenant.is_some());
     let mut entry = Entry {
         spec: subject.spec.clone(),
         allowed_namespaces: subject.allowed_namespaces.clone(),
-        tenant_id: connect::tenant_id(&subject.spec).ok(),
+        tenant_id,
         connection: None,
         health: Health::Unverified,
         verified: before.and_then(|b| b.verified.clone()),

@@ -16,7 +16,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 
 use super::context::Context;
-use super::registry::ProviderId;
+use super::registry::{Entry, ProviderId};
 use super::run::Error;
 use super::wake::Dependant;
 use super::{ClusterProviderObject, ProviderObject, publish};
@@ -87,9 +87,10 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
     let found = look::look(subject, before.as_ref(), context).await;
     let now = Timestamp::now();
     let outcome = found.outcome(subject);
-    let (health, spec) = (found.entry.health.clone(), found.entry.spec.clone());
+    let Entry { health, spec, allowed_namespaces, .. } = found.entry.clone();
     let replaced = context.registry.put(subject.id.clone(), found.entry);
-    if replaced.is_none_or(|old| old.health != health || old.spec != spec) {
+    let same = |old: &Entry| old.health == health && old.spec == spec && old.allowed_namespaces == allowed_namespaces;
+    if !replaced.as_ref().is_some_and(same) {
         context.wake_policies_of(&subject.id);
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);

@@ -42,7 +42,7 @@ pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timesta
 /// Whether the sessions of an account are to be ended now: `seen` shows the mark, whoever set it, and they have not been
 /// ended before. `entry` is what is remembered after the decision. A lockout confirms no mark.
 pub fn sessions_due(seen: &Account, verdict: Verdict, entry: Option<&Entry>) -> bool {
-    verdict == Verdict::Enforced && seen.mark == Mark::Marked && entry.is_some_and(|entry| !entry.revoked)
+    verdict == Verdict::Enforced && seen.mark == Mark::Marked && entry.is_none_or(|entry| !entry.revoked)
 }
 
 /// What an entry of a selection is that leads to nobody, after an answer that proves it. `known_before`: it led to an

@@ -237,7 +237,8 @@ impl Ledger {
             self.touch(0);
         }
         if let Some(shard) = self.sealed.forget(key) {
-            self.touch(shard);
+            // A head stored without it, before this shard is, would bring back what the shard says.
+            self.touch_before_head(shard);
         }
     }
 

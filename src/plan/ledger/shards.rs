@@ -125,7 +125,7 @@ impl Ledger {
         self.touch(0);
     }
 
-    fn touch_before_head(&mut self, shard: u16) {
+    pub(super) fn touch_before_head(&mut self, shard: u16) {
         self.touch(shard);
         let storage = &mut self.storage[usize::from(shard)];
         storage.before_head = storage.revision;

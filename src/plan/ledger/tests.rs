@@ -282,6 +282,38 @@ fn a_crash_between_the_writes_of_two_shards_loses_nothing() {
 }
 
 #[test]
+fn where_two_sealed_shards_have_the_same_account_the_higher_index_is_right() {
+    let shard = |index, head, entry: Entry| {
+        let entries = vec![(AccountKey(u64::from(index == 0)), entry)];
+        let links = vec![(EntryKey(1), AccountKey(u64::from(index)))];
+        (index, codec::encode(&Shard { index, fingerprint: key().fingerprint(), head, entries, links }))
+    };
+    let head = Some(Head { sealed: 2, everybody: None });
+    let shards = vec![shard(0, head, marked(1)), shard(1, None, marked(2)), shard(2, None, marked(3))];
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        let shards = order.map(|i: usize| shards[i].clone()).to_vec();
+        let mut loaded = Ledger::load(key(), Retention::All, shards).unwrap();
+        assert_eq!(content(&loaded), BTreeMap::from([(AccountKey(0), marked(3)), (AccountKey(1), marked(1))]));
+        loaded.head_links.clear();
+        assert_eq!(loaded.account_of(&EntryKey(1)), Some(AccountKey(2)));
+    }
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back_from_a_sealed_shard() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    let all = accounts(0..200);
+    all.iter().for_each(|account| ledger.record(*account, marked(11)));
+    let sealed = *all.iter().find(|account| !ledger.head.contains_key(account)).unwrap();
+    ledger.open_batch(&[sealed], at(20));
+    store.save_all(&mut ledger);
+    ledger.forget(&sealed);
+    store.save_batch(&mut ledger);
+    assert_eq!(store.load().unwrap().entry(&sealed), None);
+}
+
+#[test]
 fn a_crash_before_the_head_was_ever_stored_is_no_damage() {
     let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
     accounts(0..200).iter().for_each(|account| ledger.record(*account, marked(11)));

@@ -24,6 +24,8 @@ use crate::tenants::{Beginnings, Tenant, Writes};
 /// How long an outcome is awaited. A write without effect is read again over half a minute, and tried once more.
 const DEADLINE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(200);
+/// How often the providers' ledgers are counted while somebody watches.
+const COUNT_EVERY: Duration = Duration::from_millis(600);
 const RECONCILE: &str = "passwordreset.dev/reconcile";
 /// People of each tenant who change their passwords before anybody requires it.
 const EARLY: usize = 12;
@@ -44,6 +46,8 @@ pub struct Campaign<'a> {
     /// By tenant: who changed the password before being asked.
     early: Vec<BTreeSet<String>>,
     complied: usize,
+    /// The table of counters that was shown last.
+    shown: Vec<String>,
 }
 
 impl<'a> Campaign<'a> {
@@ -62,6 +66,7 @@ impl<'a> Campaign<'a> {
             beginnings: Vec::new(),
             early: Vec::new(),
             complied: 0,
+            shown: Vec::new(),
         })
     }
 
@@ -77,7 +82,7 @@ impl<'a> Campaign<'a> {
             }
             rights::install(cluster).await
         };
-        let granted = |(): &()| format!("ServiceAccount {}/{SERVICE_ACCOUNT} with the chart's rules", cluster.operator_namespace);
+        let granted = |(): &()| format!("ServiceAccount {SERVICE_ACCOUNT} with the chart's rules");
         screen.step("granting the operator's rights", rights, granted).await?;
         let providers = async {
             for tenant in self.tenants {
@@ -87,12 +92,14 @@ impl<'a> Campaign<'a> {
             }
             Ok(())
         };
-        let applied = |(): &()| "examples/provider-*.yaml: Secrets, IdentityProviders, a Role for each Secret".to_owned();
+        let applied = |(): &()| "examples/provider-*.yaml: four Secrets, IdentityProviders and Roles".to_owned();
         screen.step("applying examples/provider-*.yaml", providers, applied).await?;
         let kubeconfig = cluster.service_account_kubeconfig().await?;
         *self.operator = Some(Operator::start(cluster, &kubeconfig)?);
         let ready = self.providers_ready();
-        let names = screen.step("starting the operator", ready, |_| "the operator runs".to_owned()).await?;
+        let started =
+            |_: &Vec<String>| format!("the operator runs as {}/{SERVICE_ACCOUNT}", cluster.operator_namespace);
+        let names = screen.step("starting the operator", ready, started).await?;
         self.claims.equal("all four providers are Ready=True Verified", vec!["True Verified".to_owned(); 4], names);
         self.rights_are_narrow(&kubeconfig).await
     }
@@ -134,7 +141,7 @@ impl<'a> Campaign<'a> {
             rights::may(&client, "create", namespace, "pods", None).await?,
         ];
         self.claims.equal(
-            "the operator is no admin: it may read the four Secrets it was given, no other, and create no Pod",
+            "it is no admin: it may read these four Secrets, list none, and create no Pod",
             [true, false, false, false],
             may,
         );
@@ -165,10 +172,16 @@ impl<'a> Campaign<'a> {
         };
         self.early = screen.step("some people change their passwords by themselves", hurry, said).await?;
         self.apply_policy(&[]).await?;
-        screen.line(&format!("  {} examples/policy-all-four.yaml is applied", screen.ink(Ink::Green, "✓")));
+        screen.good("examples/policy-all-four.yaml is applied");
+        screen.note(
+            "An answer \"yes\" proves nothing: an account that does not show the requirement is read again over\n\
+             half a minute and, where that is harmless, asked once more, before it is called failed.",
+        );
         screen.line("");
         let seen = self
-            .watch(|seen| seen.is_current() && seen.condition("Stalled") == "True PartiallyFailed")
+            .watch("PartiallyFailed: everything that can be done is done", |seen| {
+                seen.is_current() && seen.condition("Stalled") == "True PartiallyFailed"
+            })
             .await
             .context("the policy was expected to become PartiallyFailed")?;
         self.say_verdict(&seen);
@@ -176,11 +189,9 @@ impl<'a> Campaign<'a> {
         let failures = seen.failures();
         let sampled: BTreeSet<(String, String)> = failures.iter().map(|(t, _, s)| (t.clone(), s.clone())).collect();
         self.show_failures(&failures);
-        self.claims.equal(
-            &format!("the {} accounts that cannot be required are named in status.failures, and no other", expected.len()),
-            &expected,
-            &sampled,
-        );
+        let sentence =
+            format!("status.failures names the {} accounts that cannot be required, and no other", expected.len());
+        self.claims.same(&sentence, &expected, &sampled);
         let open = ["pending", "cleared", "unknown"].map(|counter| seen.count(counter));
         self.claims.equal("nobody else is pending, cleared or unknown", [0, 0, 0], open);
         Ok(())
@@ -201,14 +212,15 @@ impl<'a> Campaign<'a> {
         }
         for ((target, category), subjects) in groups {
             let ids: Vec<String> = subjects.iter().map(|id| shortened(id)).collect();
-            self.screen.note(&format!("{target:<14}  {category:<17}  {}", ids.join("  ")));
+            self.screen
+                .line(&format!("    {target:<14}  {category:<17}  {}", self.screen.ink(Ink::Dim, &ids.join("  "))));
         }
         self.screen.line("");
     }
 
     /// The samples go into `exclude`, as whoever owns the campaign would decide.
     pub async fn leave_out_who_cannot_be_required(&mut self) -> Result<()> {
-        self.screen.heading("4  Those accounts are excluded");
+        self.screen.heading("4  Those accounts are excluded, as the owner of the campaign would decide");
         let mut exclude: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (target, id) in self.cannot_be_required() {
             exclude.entry(target).or_default().push(id);
@@ -217,12 +229,14 @@ impl<'a> Campaign<'a> {
         if let Some((target, ids)) = exclude.first() {
             self.screen.note(&format!("- name: {target}\n  exclude:\n    users:"));
             ids.iter().for_each(|id| self.screen.note(&format!("    - id: {id}")));
-            self.screen.note("…");
         }
         self.apply_policy(&exclude).await?;
+        self.screen.good("the policy is applied again, each target with its own accounts left out");
         self.screen.line("");
         let seen = self
-            .watch(|seen| seen.is_current() && seen.condition("Enforced").starts_with("True"))
+            .watch("Enforced: nobody goes on with an old password", |seen| {
+                seen.is_current() && seen.condition("Enforced").starts_with("True")
+            })
             .await
             .context("the policy was expected to become Enforced=True")?;
         self.say_verdict(&seen);
@@ -244,11 +258,12 @@ impl<'a> Campaign<'a> {
             }
             Ok(all)
         };
-        let said = |all: &(usize, BTreeSet<String>)| format!("{} people try to sign in with an old password", all.0);
+        let said =
+            |all: &(usize, BTreeSet<String>)| format!("{} people try to sign in with their old passwords", all.0);
         let (tried, inside) = self.screen.step("everybody tries to sign in with the old password", tried, said).await?;
         let others: BTreeSet<&String> = inside.difference(&excluded).collect();
         self.claims.holds(
-            &format!("{} of {tried} get in, all of them excluded: everybody else must choose a new one first", inside.len()),
+            &format!("{} get in, all of them excluded; everybody else must choose a new one first", inside.len()),
             others.is_empty() && tried > 0,
             || format!("also {others:?}"),
         );
@@ -271,22 +286,25 @@ impl<'a> Campaign<'a> {
         self.screen.line("");
         let seen = self.look_now("people-changed").await?;
         self.say_verdict(&seen);
-        self.claims.equal("`changed` counts exactly these people", self.complied, seen.count("changed"));
+        self.claims.equal("status counts exactly these people as changed", self.complied, seen.count("changed"));
         Ok(())
     }
 
     /// A restart in the middle of it all.
     pub async fn restart_asks_nobody_twice(&mut self) -> Result<()> {
         self.screen.heading("6  The operator is killed, and starts again");
-        let before = self.writes().await?;
+        self.screen.line("");
+        let (before, listings) = (self.writes().await?, self.listings());
+        let changed = self.shown.clone();
         if let Some(operator) = self.operator {
             operator.restart()?;
         }
-        let seen = self.look_now("after-restart").await?;
-        let after = self.writes().await?;
-        let added = total(&after) - total(&before);
-        self.claims.equal("a whole new pass after the restart wrote nothing", 0, added);
-        self.claims.equal("and says the same", self.complied, seen.count("changed"));
+        self.look_now("after-restart").await?;
+        let again = self.listings().iter().zip(&listings).filter(|(after, before)| after > before).count();
+        self.claims.equal("it has listed every simulated tenant again", listings.len(), again);
+        let added = total(&self.writes().await?) - total(&before);
+        self.claims.equal("it has asked nobody", 0, added);
+        self.claims.holds("status says the same as before", changed == self.shown, || self.shown.join("\n"));
         Ok(())
     }
 
@@ -295,15 +313,8 @@ impl<'a> Campaign<'a> {
         self.screen.heading("7  What the providers' own ledgers say, beside status");
         let seen = Seen(self.cluster.get("PasswordResetPolicy", "passwordresetpolicies", POLICY).await?);
         let writes = self.writes().await?;
-        let mut table = Table::new(&[
-            "target",
-            "asked once",
-            "asked twice",
-            "│",
-            "enforced",
-            "changed",
-            "of these marked before",
-        ]);
+        let mut table =
+            Table::new(&["target", "asked once", "asked twice", "│", "enforced", "changed", "already required"]);
         let mut agree = true;
         for ((tenant, writes), marked_before) in self.tenants.iter().zip(&writes).zip(&self.marked_before) {
             let of = |times: fn(usize) -> bool| writes.required.values().filter(|count| times(**count)).count();
@@ -319,7 +330,7 @@ impl<'a> Campaign<'a> {
         self.screen.line("");
         let most = writes.iter().flat_map(|writes| writes.required.values()).max().copied();
         self.claims.equal("nobody was asked twice", Some(1), most);
-        self.claims.holds("enforced + changed = asked + marked before, for each target", agree, || {
+        self.claims.holds("for each target, enforced + changed = asked + already required", agree, || {
             "the table above does not add up".to_owned()
         });
         self.nobody_else_was_touched(&writes);
@@ -331,12 +342,12 @@ impl<'a> Campaign<'a> {
             accounts.iter().filter(|id| writes.required.contains_key(*id) || writes.in_vain.contains(*id)).count()
         };
         let early: usize = self.early.iter().zip(writes).map(|(early, writes)| touched(early, writes)).sum();
-        self.claims.equal("nobody was asked who had a new password already", 0, early);
+        self.claims.equal("nobody was asked who had a new password before the operator looked", 0, early);
         let untouchable = self.beginnings.iter().zip(writes);
         let untouchable: usize = untouchable.map(|(b, writes)| touched(&b.untouchable, writes)).sum();
         self.claims.equal("no account was written that is disabled, locked or has no password there", 0, untouchable);
         let marked: usize = self.marked_before.iter().zip(writes).map(|(marked, writes)| touched(marked, writes)).sum();
-        self.claims.equal("no account was written that somebody else had marked before", 0, marked);
+        self.claims.equal("nobody was asked of whom it was required already", 0, marked);
     }
 
     async fn nothing_leaks(&mut self, seen: &Seen) -> Result<()> {
@@ -366,33 +377,48 @@ impl<'a> Campaign<'a> {
     /// Asks the operator to look at once, and shows what it sees when it has.
     async fn look_now(&mut self, token: &str) -> Result<Seen> {
         self.cluster.annotate("PasswordResetPolicy", "passwordresetpolicies", POLICY, RECONCILE, token).await?;
-        self.watch(|seen| seen.handled_reconcile() == token)
+        let done = format!("asked by the annotation {RECONCILE}, it has looked at once");
+        self.watch(&done, |seen| seen.handled_reconcile() == token)
             .await
             .with_context(|| format!("the operator was expected to answer the annotation {RECONCILE}={token}"))
     }
 
     /// Shows the campaign as it moves until `done`.
-    async fn watch(&mut self, done: impl Fn(&Seen) -> bool) -> Result<Seen> {
+    async fn watch(&mut self, sentence: &str, done: impl Fn(&Seen) -> bool) -> Result<Seen> {
         let screen = self.screen;
         let started = Instant::now();
-        let mut live = Live::new(screen);
+        let mut live = Live::new(screen, std::mem::take(&mut self.shown));
+        let (mut asked, mut counted) = (String::new(), None);
+        let mut table = self.counts(&Seen(json!({})));
         loop {
             let seen = Seen(self.cluster.get("PasswordResetPolicy", "passwordresetpolicies", POLICY).await?);
-            let asked = if screen.is_interactive() { total(&self.writes().await?) } else { 0 };
+            if screen.is_interactive() && counted.is_none_or(|at: Instant| at.elapsed() > COUNT_EVERY) {
+                (asked, counted) = (self.asked_so_far().await?, Some(Instant::now()));
+            }
             let moving = format!(
-                "    {} {} · the providers have recorded {asked} required changes · {} s",
+                "    {} {} · {} s · asked: {asked}",
                 screen.ink(Ink::Yellow, "…"),
                 words(&seen),
                 started.elapsed().as_secs()
             );
-            live.draw(self.counts(&seen), &moving);
+            // A new generation begins with nothing counted: the table of before stays until there is something to say.
+            if seen.count("targeted") > 0 {
+                table = self.counts(&seen);
+            }
+            if screen.is_interactive() || seen.count("targeted") > 0 {
+                live.draw(table.clone(), &moving);
+            }
             if done(&seen) {
-                live.end();
+                self.shown = live.end();
+                screen.done(sentence, started.elapsed());
                 return Ok(seen);
             }
             if started.elapsed() > DEADLINE {
-                live.end();
-                bail!("not so after {}: {} {}", seconds(started.elapsed()), words(&seen), seen.message("Ready"));
+                self.shown = live.end();
+                let complaints = self.operator.as_ref().map(Operator::complaints).unwrap_or_default();
+                let time = seconds(started.elapsed());
+                let (words, message) = (words(&seen), seen.message("Ready"));
+                bail!("not so after {time}: {words} {message}\nWhat the operator complained of:\n{complaints}");
             }
             self.operator_runs()?;
             tokio::time::sleep(POLL).await;
@@ -413,8 +439,23 @@ impl<'a> Campaign<'a> {
     }
 
     fn say_verdict(&self, seen: &Seen) {
-        self.screen.line("");
-        self.screen.note(&format!("Ready={}: {}", words(seen), seen.message("Ready")));
+        let told = |condition: &String| !condition.starts_with("ProviderReady");
+        self.screen.words(&seen.conditions().into_iter().filter(told).collect::<Vec<_>>());
+    }
+
+    /// What the ledgers count, such as `236 at pingone, 260 at looker`.
+    async fn asked_so_far(&self) -> Result<String> {
+        let writes = self.writes().await?;
+        let each = self.tenants.iter().zip(&writes).map(|(tenant, writes)| {
+            let asked: usize = writes.required.values().sum();
+            format!("{asked} at {}", tenant.name.trim_end_matches("-demo"))
+        });
+        Ok(each.collect::<Vec<_>>().join(", "))
+    }
+
+    /// By simulated tenant: pages of users that were asked for.
+    fn listings(&self) -> Vec<u64> {
+        self.tenants.iter().filter_map(Tenant::listings).collect()
     }
 
     async fn writes(&self) -> Result<Vec<Writes>> {

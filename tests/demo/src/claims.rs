@@ -3,6 +3,7 @@
 //! Every statement that the demo makes about the operator is checked where it is made. The demo ends well if and only if
 //! all of them held.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use crate::screen::{Ink, Screen};
@@ -27,11 +28,20 @@ impl Claims {
         self.holds(sentence, held, || format!("expected {expected:?}, seen {seen:?}"));
     }
 
+    /// States `sentence`, which holds where both hold the same; otherwise what is missing and what is too much is shown.
+    pub fn same<T: Ord + Debug>(&mut self, sentence: &str, expected: &BTreeSet<T>, seen: &BTreeSet<T>) {
+        let missing: Vec<&T> = expected.difference(seen).collect();
+        let unexpected: Vec<&T> = seen.difference(expected).collect();
+        self.holds(sentence, missing.is_empty() && unexpected.is_empty(), || {
+            format!("missing {missing:?}, not expected {unexpected:?}")
+        });
+    }
+
     /// States `sentence`, which holds where `held`; `seen` says what there is instead.
     pub fn holds(&mut self, sentence: &str, held: bool, seen: impl FnOnce() -> String) {
         if held {
             self.held += 1;
-            self.screen.line(&format!("  {} {sentence}", self.screen.ink(Ink::Green, "✓")));
+            self.screen.good(sentence);
         } else {
             self.screen.line(&format!("  {} {sentence}", self.screen.ink(Ink::Red, "✗ not so:")));
             self.screen.line(&format!("      {}", seen()));

@@ -66,7 +66,8 @@ impl Cluster {
     /// On the cluster of this context of the person's own kubeconfig. Errors when it cannot be reached, or when somebody uses
     /// this operator there.
     pub async fn of_context(context: &str) -> Result<Self> {
-        let kubeconfig = Kubeconfig::read().context("no kubeconfig can be read: set KUBECONFIG, or unset KUBE_CONTEXT")?;
+        let kubeconfig =
+            Kubeconfig::read().context("no kubeconfig can be read: set KUBECONFIG, or unset KUBE_CONTEXT")?;
         if !kubeconfig.contexts.iter().any(|named| named.name == context) {
             let names: Vec<&str> = kubeconfig.contexts.iter().map(|named| named.name.as_str()).collect();
             bail!("the kubeconfig has no context {context:?}; it has {}", names.join(", "));
@@ -91,7 +92,9 @@ impl Cluster {
     /// How the cluster is called in a sentence.
     pub fn describe(&self) -> String {
         match (&self.plane, &self.context) {
-            (Some(plane), _) => format!("kube-apiserver {} at {}", testbed::tools::kubernetes_version(), plane.server()),
+            (Some(plane), _) => {
+                format!("kube-apiserver {} at {}", testbed::tools::kubernetes_version(), plane.server())
+            }
             (None, context) => format!("the cluster of context {}", context.as_deref().unwrap_or("default")),
         }
     }
@@ -146,7 +149,8 @@ impl Cluster {
         let token = answer.status.context("the API server answered a token request without a token")?.token;
         let wanted = self.context.as_ref().or(self.kubeconfig.current_context.as_ref());
         let contexts = &self.kubeconfig.contexts;
-        let context = contexts.iter().find(|named| Some(&named.name) == wanted).and_then(|named| named.context.as_ref());
+        let context =
+            contexts.iter().find(|named| Some(&named.name) == wanted).and_then(|named| named.context.as_ref());
         let cluster = context.map(|context| &context.cluster).context("the context names no cluster")?;
         let cluster = self.kubeconfig.clusters.iter().find(|named| named.name == *cluster);
         let cluster = cluster.context("the kubeconfig lacks the cluster of the context")?;
@@ -211,8 +215,10 @@ async fn wait_until(what: &str, done: impl AsyncFn() -> Result<bool>) -> Result<
 /// Errors where the CRDs are installed or another operator of this kind is deployed.
 async fn refuse_where_it_is_used(client: &Client, context: &str) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let definitions =
-        definitions.list(&ListParams::default()).await.with_context(|| format!("cannot ask the cluster of context {context}"))?;
+    let definitions = definitions
+        .list(&ListParams::default())
+        .await
+        .with_context(|| format!("cannot ask the cluster of context {context}"))?;
     let ours: Vec<&CustomResourceDefinition> = definitions.iter().filter(|crd| crd.spec.group == GROUP).collect();
     if let Some(first) = ours.first() {
         let all = "the cluster may be in use by this operator, and the demo would disturb it";

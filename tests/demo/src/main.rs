@@ -81,16 +81,17 @@ async fn run(screen: &Screen, arguments: &Arguments) -> Result<bool> {
             _ = hangup.recv() => {}
         }
     };
+    let context = arguments.context.as_deref().filter(|name| !name.is_empty());
     let mut claims = Claims::new(*screen);
     let mut stage = Stage::default();
     let played = tokio::select! {
-        played = play(screen, arguments.context.as_deref(), &mut stage, &mut claims) => Some(played),
+        played = play(screen, context, &mut stage, &mut claims) => Some(played),
         () = stopped() => None,
     };
     let result = match played {
         Some(Ok(())) => {
             screen.line("");
-            screen.line(&format!("  {} {}", claims.summary(), seconds(screen.elapsed())));
+            screen.line(&format!("{} It took {}.", claims.summary(), seconds(screen.elapsed())));
             if screen.is_interactive() {
                 stage.invite(screen);
                 stopped().await;
@@ -114,6 +115,7 @@ async fn run(screen: &Screen, arguments: &Arguments) -> Result<bool> {
 
 async fn play(screen: &Screen, context: Option<&str>, stage: &mut Stage, claims: &mut Claims) -> Result<()> {
     screen.line(&screen.ink(Ink::Bold, "One campaign over four identity providers"));
+    screen.line(&screen.ink(Ink::Dim, "Everything that is started here ends with this command."));
     stage.set(screen, context).await?;
     let mut campaign = Campaign::new(screen, claims, stage)?;
     campaign.install().await?;

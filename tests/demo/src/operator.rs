@@ -9,6 +9,7 @@ use testbed::process::{Process, Start};
 use crate::cluster::Cluster;
 
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+const LAST_COMPLAINTS: usize = 5;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The running operator. Dropping it kills it.
@@ -55,6 +56,15 @@ impl Operator {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+
+    /// The last warnings and errors of its log.
+    pub fn complaints(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines =
+            text.lines().filter(|line| line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#));
+        let lines: Vec<&str> = lines.collect();
+        lines[lines.len().saturating_sub(LAST_COMPLAINTS)..].join("\n")
     }
 
     /// Its log, one JSON object a line.

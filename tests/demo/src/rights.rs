@@ -3,9 +3,7 @@
 //! Secrets are in none of the rules: the examples bring a Role for each one beside it.
 
 use anyhow::Result;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -36,7 +34,10 @@ async fn allow(cluster: &Cluster, namespace: &str, part: &str, rules: Vec<Value>
 
 fn rules(file: &str) -> Result<Vec<Value>> {
     let path = format!("charts/password-reset-operator/rules/{file}.yaml");
-    Ok(repository::documents(&path)?.into_iter().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect())
+    Ok(repository::documents(&path)?
+        .into_iter()
+        .flat_map(|list| list.as_array().cloned().unwrap_or_default())
+        .collect())
 }
 
 /// Whether the caller of `client` may do `verb` on the Secret `name` (or on all Secrets) of `namespace`.

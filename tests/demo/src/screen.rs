@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Where the time of a step stands.
-const TIME_COLUMN: usize = 86;
+/// Where the time of a step ends, on a terminal that is wide enough.
+const TIME_COLUMN: usize = 92;
 const REDRAW: Duration = Duration::from_millis(120);
 /// Without a terminal: how often a step that takes long says so.
 const STILL: Duration = Duration::from_secs(10);
@@ -45,6 +45,11 @@ impl Screen {
         let interactive = terminal && io::stdin().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { interactive, colour, started: Instant::now() }
+    }
+
+    /// Says that something is so.
+    pub fn good(&self, text: &str) {
+        self.line(&format!("  {} {text}", self.ink(Ink::Green, "✓")));
     }
 
     /// Whether somebody is looking.
@@ -91,6 +96,21 @@ impl Screen {
         }
     }
 
+    /// Lists words, as many on a line as fit.
+    pub fn words(&self, words: &[String]) {
+        let width = TIME_COLUMN.min(self.width());
+        let mut line = String::new();
+        for word in words {
+            if !line.is_empty() && 4 + line.chars().count() + 3 + word.chars().count() > width {
+                self.note(&line);
+                line.clear();
+            }
+            let separator = if line.is_empty() { "" } else { " · " };
+            line = format!("{line}{separator}{word}");
+        }
+        self.note(&line);
+    }
+
     /// Shows that `doing` goes on while `work` does, and then how long it took and what `done` says about the result.
     pub async fn step<T>(
         &self,
@@ -114,16 +134,28 @@ impl Screen {
         };
         self.clear();
         match &result {
-            Ok(value) => self.timed(Ink::Green, '✓', &done(value), started.elapsed()),
+            Ok(value) => self.done(&done(value), started.elapsed()),
             Err(_) => self.timed(Ink::Red, '✗', doing, started.elapsed()),
         }
         result
     }
 
+    /// Says that something is so, and how long it took.
+    pub fn done(&self, text: &str, time: Duration) {
+        self.timed(Ink::Green, '✓', text, time);
+    }
+
+    /// The columns of the terminal; 100 where there is none or it does not say.
+    pub fn width(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(io::stdout());
+        size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
+    }
+
     /// A line with a sign before it and a time behind it.
     fn timed(&self, ink: Ink, sign: char, text: &str, time: Duration) {
-        let room = " ".repeat((TIME_COLUMN - 4).saturating_sub(text.chars().count()).max(2));
-        let time = format!("{:>6}", seconds(time));
+        let time = seconds(time);
+        let used = 4 + text.chars().count() + time.chars().count();
+        let room = " ".repeat(TIME_COLUMN.min(self.width()).saturating_sub(used).max(2));
         self.line(&format!("  {} {text}{room}{}", self.ink(ink, &sign.to_string()), self.ink(Ink::Dim, &time)));
     }
 
@@ -131,7 +163,7 @@ impl Screen {
         let time = time.as_secs();
         if self.interactive {
             let sign = self.ink(Ink::Yellow, &SPINNER[turn % SPINNER.len()].to_string());
-            let text = fit(&format!("  {sign} {doing} … {time} s"), width());
+            let text = fit(&format!("  {sign} {doing} … {time} s"), self.width());
             let mut out = io::stdout().lock();
             let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
         } else {
@@ -155,15 +187,15 @@ pub struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// Nothing is shown yet.
-    pub fn new(screen: &'a Screen) -> Self {
-        Self { screen, drawn: 0, shown: Vec::new() }
+    /// Nothing is shown yet; `shown` is what a reader without a terminal has seen already.
+    pub fn new(screen: &'a Screen, shown: Vec<String>) -> Self {
+        Self { screen, drawn: 0, shown }
     }
 
     /// Shows `lines` in place of the ones before. `moving`, such as a clock, is left out where there is no terminal.
     pub fn draw(&mut self, lines: Vec<String>, moving: &str) {
         if self.screen.interactive {
-            let width = width();
+            let width = self.screen.width();
             let mut out = String::new();
             if self.drawn > 0 {
                 out.push_str(&format!("\x1b[{}A", self.drawn));
@@ -175,20 +207,25 @@ impl<'a> Live<'a> {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
         } else if lines != self.shown {
-            if !self.shown.is_empty() {
+            if self.drawn > 0 {
                 self.screen.line("");
             }
+            self.drawn = lines.len();
             lines.iter().for_each(|line| self.screen.line(line));
         }
         self.shown = lines;
     }
 
-    /// Leaves the lines as they are, without the moving one.
-    pub fn end(self) {
+    /// Leaves the lines as they are, without the moving one, and returns them.
+    pub fn end(self) -> Vec<String> {
         if self.screen.interactive && self.drawn > 0 {
             let mut stdout = io::stdout().lock();
             let _ = write!(stdout, "\x1b[1A\r\x1b[K").and_then(|()| stdout.flush());
         }
+        if self.drawn > 0 {
+            self.screen.line("");
+        }
+        self.shown
     }
 }
 
@@ -198,12 +235,6 @@ pub fn seconds(time: Duration) -> String {
         whole if whole >= 60 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
-}
-
-/// The columns of the terminal; 100 where it does not say.
-fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
 }
 
 /// `line` without what goes beyond `width` columns: a line that wraps could not be drawn over.

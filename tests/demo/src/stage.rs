@@ -1,7 +1,9 @@
 //! What has to stand before it begins, and what is left when it is over? Nothing.
 
-use anyhow::{Context, Result};
-use simulators::Kind;
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use simulators::Class;
 use testbed::control_plane::{ControlPlane, Options};
 use testbed::keycloak::Keycloak;
 use testbed::tools::{self, KEYCLOAK_VERSION, Tool};
@@ -31,6 +33,7 @@ impl Stage {
     /// Brings up everything but the operator. Errors say what is missing and what to do.
     pub async fn set(&mut self, screen: &Screen, context: Option<&str>) -> Result<()> {
         screen.heading("1  Real parts, on free ports of 127.0.0.1");
+        testbed::announce_as("    ");
         enough_room()?;
         self.kubectl = "kubectl".to_owned();
         if let Some(context) = context {
@@ -47,7 +50,8 @@ impl Stage {
         for tool in needed {
             // One after the other, so that the progress of two builds does not mix.
             let path = tools::ensure(tool).await?;
-            if tool == Tool::Kubectl && testbed_built(&path) {
+            // One that was built here is not on PATH.
+            if tool == Tool::Kubectl && !path.ends_with("kubectl") {
                 self.kubectl = path.display().to_string();
             }
         }
@@ -58,13 +62,13 @@ impl Stage {
             self.cluster = Some(cluster);
         }
         let simulated = |tenants: &Vec<Tenant>| {
-            format!("simulators of PingOne, Looker and MonoCloud, {SIMULATED_USERS} users each, in {} states", states(tenants))
+            format!("PingOne, Looker, MonoCloud: simulated, {SIMULATED_USERS} users each, {} kinds", kinds(tenants))
         };
         self.tenants = screen.step("starting the simulators", Tenant::simulated(), simulated).await?;
         let realm = async { Tenant::keycloak(keycloak.await.context("Keycloak's start was interrupted")??).await };
         let started = |tenant: &Tenant| match &tenant.service {
             Service::Keycloak(realm, keycloak) => format!(
-                "Keycloak {KEYCLOAK_VERSION} at {}, realm {}, {KEYCLOAK_USERS} users",
+                "Keycloak {KEYCLOAK_VERSION} at {}: realm {}, {KEYCLOAK_USERS} users",
                 keycloak.url(),
                 realm.name()
             ),
@@ -90,11 +94,11 @@ impl Stage {
         for tenant in &self.tenants {
             match &tenant.service {
                 Service::Simulated(_, handle) => {
-                    screen.line(&format!("  curl -s {}/_control/summary", handle.base_url()));
+                    screen.line(&format!("  curl -s {}/_control/summary    # {}", handle.base_url(), tenant.name));
                 }
                 Service::Keycloak(_, keycloak) => {
                     let (user, password) = keycloak.admin();
-                    screen.line(&format!("  {}/admin    {user} / {password}", keycloak.url()));
+                    screen.line(&format!("  {}/admin    # Keycloak: {user}, {password}", keycloak.url()));
                 }
             }
         }
@@ -112,9 +116,14 @@ impl Stage {
             let label = format!("{RUN_LABEL}={run}");
             let removed = cluster.remove_own_objects();
             let kept = screen
-                .step(&format!("removing what carries the label {label}"), removed, |kept: &Vec<String>| match kept.as_slice() {
-                    [] => format!("removed what carried the label {label}"),
-                    kept => format!("removed what carried the label {label}, but for {}: others use it", kept.join(", ")),
+                .step(&format!("removing what carries the label {label}"), removed, |kept: &Vec<String>| {
+                    match kept.as_slice() {
+                        [] => format!("removed what carried the label {label}"),
+                        kept => format!(
+                            "removed what carried the label {label}, but for {}: others use it",
+                            kept.join(", ")
+                        ),
+                    }
                 })
                 .await;
             let by_hand = format!(
@@ -127,16 +136,13 @@ impl Stage {
     }
 }
 
-fn states(tenants: &[Tenant]) -> usize {
-    let kinds = tenants.iter().filter_map(|tenant| match &tenant.service {
-        Service::Simulated(kind, _) => Some(simulators::Class::of(*kind).into_iter().map(move |class| (*kind as Kind, class)).count()),
-        Service::Keycloak(..) => None,
+/// How many kinds of users there are: ordinary ones, disabled ones, federated ones, …
+fn kinds(tenants: &[Tenant]) -> usize {
+    let classes = tenants.iter().flat_map(|tenant| match &tenant.service {
+        Service::Simulated(kind, _) => Class::of(*kind),
+        Service::Keycloak(..) => Vec::new(),
     });
-    kinds.sum()
-}
-
-fn testbed_built(path: &std::path::Path) -> bool {
-    path.file_name().is_some_and(|name| name != "kubectl")
+    classes.collect::<BTreeSet<Class>>().len()
 }
 
 /// Errors when the disk is as good as full: half-written files fail in ways that do not tell why.
@@ -146,7 +152,7 @@ fn enough_room() -> Result<()> {
         let Ok(file_system) = rustix::fs::statvfs(&folder) else { continue };
         let free = file_system.f_bavail.saturating_mul(file_system.f_frsize);
         if free < FREE_BYTES {
-            anyhow::bail!(
+            bail!(
                 "only {} MB are free in {}: free some space (8 GB are enough for everything) and try again",
                 free / (1024 * 1024),
                 folder.display()

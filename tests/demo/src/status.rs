@@ -25,6 +25,13 @@ impl Seen {
         })
     }
 
+    /// All conditions, each with its reason, such as `Ready=True Enforced`.
+    pub fn conditions(&self) -> Vec<String> {
+        let all = self.0["status"]["conditions"].as_array().into_iter().flatten();
+        let text = |condition: &Value, key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        all.map(|c| format!("{}={} {}", text(c, "type"), text(c, "status"), text(c, "reason"))).collect()
+    }
+
     /// The message of a condition; empty where it is absent.
     pub fn message(&self, type_: &str) -> String {
         self.find(type_).and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
@@ -38,11 +45,6 @@ impl Seen {
     /// A counter of one target.
     pub fn count_of(&self, target: &str, counter: &str) -> usize {
         self.target(target).map_or(0, |found| number(&found["counts"][counter]))
-    }
-
-    /// The reason that status gives for a target; empty before it was looked at.
-    pub fn reason_of(&self, target: &str) -> &str {
-        self.target(target).and_then(|found| found["reason"].as_str()).unwrap_or_default()
     }
 
     /// The samples of what failed: target, category, subject.

@@ -26,6 +26,8 @@ impl Table {
         let columns = self.header.len();
         let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or_default();
         let widths: Vec<usize> = (0..columns).map(width).collect();
+        let full = widths.iter().sum::<usize>() + 4 + 2 * columns;
+        let gap = if full <= screen.width() { "  " } else { " " };
         let line = |row: &[String], ink: Option<Ink>| {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
                 let room = " ".repeat(width - cell.chars().count());
@@ -35,7 +37,7 @@ impl Table {
                 };
                 if column == 0 { format!("{text}{room}") } else { format!("{room}{text}") }
             });
-            format!("    {}", cells.collect::<Vec<_>>().join("  "))
+            format!("    {}", cells.collect::<Vec<_>>().join(gap))
         };
         let mut lines = vec![line(&self.header, Some(Ink::Dim))];
         lines.extend(self.rows.iter().map(|row| line(row, None)));

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use simulators::{Class, Effect, Handle, Kind, Looker, MonoCloud, Options, PingOne, Play, Population, Share};
+use simulators::{
+    Class, Effect, Handle, Kind, Looker, MonoCloud, Options, PingOne, Population, Share, User, looker, monocloud,
+    pingone,
+};
 use testbed::keycloak::Keycloak;
 use testbed::keycloak::person::SignIn;
 use testbed::keycloak::realm::{Beginning, Realm, RealmOptions};
@@ -116,12 +119,12 @@ impl Tenant {
         Ok(found)
     }
 
-    /// Accounts that somebody had already required to change, and that could sign in if it were not for that.
+    /// Accounts whose owner has to choose a new password already: somebody required it, or the old one has expired.
     pub async fn marked(&self) -> Result<BTreeSet<String>> {
         match &self.service {
             Service::Simulated(_, handle) => {
-                let marked = handle.users().into_iter().filter(|user| user.marked && user.has_password && !user.disabled);
-                Ok(marked.map(|user| user.id).collect())
+                let bound = |user: &User| user.marked || user.class == Class::Expired;
+                Ok(handle.users().into_iter().filter(bound).map(|user| user.id).collect())
             }
             Service::Keycloak(realm, _) => {
                 let names: BTreeSet<String> = realm.marked_users().await?.into_iter().collect();
@@ -171,11 +174,13 @@ impl Tenant {
     /// those who got in.
     pub async fn old_passwords(&self, cutoff: Timestamp) -> Result<(usize, BTreeSet<String>)> {
         match &self.service {
-            Service::Simulated(_, handle) => {
-                let old = |user: &simulators::User| user.has_password && user.changed_at.is_none_or(|at| at < cutoff);
+            Service::Simulated(kind, handle) => {
+                // PingOne sends who belongs to an external identity provider there, whatever password was kept from before.
+                let elsewhere = |user: &User| *kind == Kind::PingOne && user.class == Class::Federated;
+                let old =
+                    |user: &User| user.has_password && !elsewhere(user) && user.changed_at.is_none_or(|at| at < cutoff);
                 let users: Vec<String> = handle.users().into_iter().filter(old).map(|user| user.id).collect();
                 let inside = users.iter().filter(|id| handle.signs_in(id).is_ok()).cloned().collect();
-                for id in &users { if handle.signs_in(id).is_ok() { eprintln!("DEBUG {:?}", handle.user(id)); } }
                 Ok((users.len(), inside))
             }
             Service::Keycloak(realm, _) => {
@@ -185,7 +190,6 @@ impl Tenant {
                         return Ok(None);
                     }
                     let inside = realm.user_signs_in(&user.username).await? == SignIn::Granted;
-                    if inside { eprintln!("DEBUG {user:?}"); }
                     Ok::<_, anyhow::Error>(Some((user.id, inside)))
                 }));
                 let tried: Vec<Option<(String, bool)>> = tries.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -218,6 +222,16 @@ impl Tenant {
             }
         }
         Ok(writes)
+    }
+
+    /// Pages of users that were asked for; `None` for Keycloak, which does not count them.
+    pub fn listings(&self) -> Option<u64> {
+        match &self.service {
+            Service::Simulated(Kind::PingOne, handle) => Some(handle.count(pingone::LIST_USERS)),
+            Service::Simulated(Kind::Looker, handle) => Some(handle.count(looker::LIST_USERS)),
+            Service::Simulated(Kind::MonoCloud, handle) => Some(handle.count(monocloud::LIST_USERS)),
+            Service::Keycloak(..) => None,
+        }
     }
 
     /// Words that must never appear in anything that the operator says.

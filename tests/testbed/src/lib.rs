@@ -22,3 +22,4 @@ pub mod state;
 pub mod tools;
 
 pub use certificates::write_private;
+pub use progress::announce_as;

@@ -6,6 +6,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -13,6 +14,18 @@ use anyhow::{Result, bail};
 use crate::process::{Process, Start, last_lines};
 
 const LINES_OF_A_FAILURE: usize = 20;
+const PREFIX: &str = "testbed: ";
+
+static OTHER_PREFIX: OnceLock<&str> = OnceLock::new();
+
+/// Begins every line about something slow with `prefix`, in place of `testbed: `, from now on. The first caller decides.
+pub fn announce_as(prefix: &'static str) {
+    let _ = OTHER_PREFIX.set(prefix);
+}
+
+fn prefix() -> &'static str {
+    OTHER_PREFIX.get().copied().unwrap_or(PREFIX)
+}
 
 /// Runs `start` to its end and shows `doing` meanwhile. Its output goes to `log`. A failure is an error that names
 /// what failed, says so when the disk is full, and ends with the last lines of output.
@@ -42,7 +55,7 @@ pub(crate) fn run(doing: &str, start: Start, log: &Path) -> Result<()> {
 
 /// Says something once, on standard error.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "testbed: {text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}{text}", prefix());
 }
 
 fn is_disk_full(output: &str) -> bool {
@@ -72,9 +85,9 @@ impl<'a> Line<'a> {
         let output: String = output.chars().filter(|c| !c.is_control()).take(60).collect();
         let mut stderr = std::io::stderr().lock();
         let _ = if self.terminal {
-            write!(stderr, "\r\x1b[Ktestbed: {} … {seconds} s  {output}", self.doing).and_then(|()| stderr.flush())
+            write!(stderr, "\r\x1b[K{}{} … {seconds} s  {output}", prefix(), self.doing).and_then(|()| stderr.flush())
         } else {
-            writeln!(stderr, "testbed: {} … {seconds} s  {output}", self.doing)
+            writeln!(stderr, "{}{} … {seconds} s  {output}", prefix(), self.doing)
         };
     }
 
@@ -82,7 +95,7 @@ impl<'a> Line<'a> {
         let seconds = self.started.elapsed().as_secs();
         let result = if good { "done" } else { "failed" };
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        let _ = writeln!(std::io::stderr().lock(), "{clear}testbed: {} … {result} in {seconds} s", self.doing);
+        let _ = writeln!(std::io::stderr().lock(), "{clear}{}{} … {result} in {seconds} s", prefix(), self.doing);
     }
 }
 

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::fuse::Fuse;
-use super::rows::Row;
-use super::{Halt, Pass, Work, age};
+use super::rows::{Read, Row, read_again};
+use super::{Halt, Pass, Work, age, concerns_tenant};
+use crate::api::FailureCategory;
 use crate::controller::registry::SharedTenant;
 use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
-use crate::plan::ledger::{AccountKey, Entry, Refusal};
+use crate::plan::ledger::{AccountKey, Baseline, Entry, Refusal, State};
 use crate::plan::observed::{Account, AccountId, Mark, UserKey};
 use crate::plan::step::Step;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
@@ -80,6 +81,8 @@ enum Sent {
     Seen { account: Account, written: bool },
     /// Accepted, but no answer shows the account.
     Unseen,
+    /// Another policy has written to it, which may not show yet.
+    Later,
     /// It turned out not to be due.
     NotDue(Account),
     /// Refused for good.
@@ -99,7 +102,9 @@ impl Sent {
             Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
             Sent::Refused(_) => "refused",
             Sent::Unclear(_) => "unclear",
-            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Unsent(_) => "not_sent",
+            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => {
+                "not_sent"
+            }
         }
     }
 }
@@ -215,9 +220,18 @@ impl Pass {
                     self.became(work, due, after_refusal(&intent, refusal, tag, work.now()));
                 }
             }
+            (Sent::Later, _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                self.waiting.push(Waiting::after(FRESH, due));
+            }
             (Sent::Gone, _) => {
                 work.ledger.ledger.close_unsent(&[due.key]);
                 self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
+            }
+            // The intent stays open: the next pass reads the account before it is written again.
+            (Sent::Unclear(_), _) if self.stumbles_again(due.key) => {
+                let verdict = Verdict::Failed(FailureCategory::Transient);
+                self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
             }
             (Sent::Unclear(_), _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
             (Sent::Unsent(error), _) => {
@@ -276,9 +290,13 @@ impl Pass {
         }
         self.waiting = later;
         let (provider, fuse) = (work.provider(), &Fuse::default());
-        let read: Vec<(Due, Result<Account, ProviderError>)> = futures::stream::iter(ready)
+        let read: Vec<(Due, Read)> = futures::stream::iter(ready)
             .map(|due| async move {
-                let read = fuse.call(async || provider.read(&due.row.account.id).await).await;
+                let read = match fuse.blown() {
+                    Some(error) => Read::Failed(error),
+                    None => read_again(provider, &due.row).await,
+                };
+                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
                 (due, read)
             })
             .buffer_unordered(work.concurrency())
@@ -286,24 +304,30 @@ impl Pass {
             .await;
         let mut halt = None;
         for (mut due, read) in read {
-            match read {
-                Ok(account) => {
+            let settled = match read {
+                Read::Account(account) => {
                     let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
                     due.row = Row { account, received: Instant::now(), ..due.row };
                     self.became(work, due, decision);
+                    continue;
                 }
-                Err(error) if error.kind == ErrorKind::NotFound => {
-                    self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
+                Read::Failed(error) if fuse.blown().is_none() && self.stumbles_again(due.key) => {
+                    tracing::debug!(%error, "one account cannot be read; the next pass tries again");
+                    Verdict::Failed(FailureCategory::Transient)
                 }
-                Err(error) if super::concerns_tenant(&error) => {
+                Read::Failed(error) => {
                     self.waiting.push(Waiting::after(UNCLEAR_READ, due));
                     halt = Some(error);
+                    continue;
                 }
-                Err(_) => {
-                    let verdict = Verdict::Unknown("the account cannot be read after a write");
-                    self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
+                Read::Gone => {
+                    work.ledger.ledger.close_unsent(&[due.key]);
+                    Verdict::Skip(SkipReason::Gone)
                 }
-            }
+                Read::Refused => Verdict::Failed(FailureCategory::Forbidden),
+                Read::Unreadable => Verdict::Unknown("the account cannot be read after a write"),
+            };
+            self.counts.settle(due.row.origin, &due.row.account.id.0, settled);
         }
         halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
     }
@@ -311,39 +335,49 @@ impl Pass {
     /// Ends the sessions of accounts whose mark is confirmed.
     pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
-        let (provider, gate) = (work.provider(), &work.gate);
+        let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::default());
         let ended: Vec<(AccountId, Result<_, ProviderError>)> = futures::stream::iter(part)
             .map(|id| async move {
-                let ended = provider.apply(&Step::RevokeSessions(id.clone()), gate).await;
+                let step = Step::RevokeSessions(id.clone());
+                let ended = fuse.call(async || provider.apply(&step, gate).await).await;
                 (id, ended)
             })
             .buffer_unordered(work.concurrency())
             .collect()
             .await;
+        let mut halt = None;
         for (id, ended) in ended {
             match ended {
                 Ok(_) => {
-                    let key = work.account_key(&id);
-                    if let Some(entry) = work.ledger.ledger.entry(&key) {
-                        work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
-                    }
-                }
-                Err(error) if error.kind == ErrorKind::Stopped => {
-                    self.sessions.push_front(id);
-                    return Err(Halt::Stopped);
+                    let (key, now) = (work.account_key(&id), work.now());
+                    let unknown = || Entry::new(State::Marked { baseline: Baseline::Unknown }, now);
+                    let entry = work.ledger.ledger.entry(&key).unwrap_or_else(unknown);
+                    work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
                     // The plan or the rights do not cover sessions: requiring goes on without.
                     tracing::warn!(%error, "sessions are not ended any more in this pass");
                     self.sessions_refused = true;
-                    self.sessions.clear();
-                    return Ok(());
+                }
+                Err(error) if concerns_tenant(&error) => {
+                    if !self.stumbles_again(work.account_key(&id)) {
+                        self.sessions.push_front(id);
+                    }
+                    halt = Some(error);
                 }
                 // This account's sessions are tried again by the next pass, since its bit is not set.
                 Err(error) => tracing::debug!(%error, "sessions of one account were not ended"),
             }
         }
-        Ok(())
+        if self.sessions_refused {
+            self.sessions.clear();
+            return Ok(());
+        }
+        match halt {
+            None => Ok(()),
+            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
+            Some(error) => Err(Halt::Tenant(error)),
+        }
     }
 }
 
@@ -370,13 +404,23 @@ async fn require(
                     return Sent::NotDue(account);
                 }
                 if !tenant.claim(id, Instant::now()) {
-                    return Sent::NotDue(account);
+                    return Sent::Later;
                 }
             }
             Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
-            Err(error) => return Sent::Unsent(error),
+            Err(error) if concerns_tenant(&error) => return Sent::Unsent(error),
+            Err(_) => return Sent::Refused(Refusal::Forbidden),
         }
     }
+    let sent = send_one(provider, id, gate).await;
+    if let Sent::Unsent(_) = &sent {
+        tenant.release(id);
+    }
+    sent
+}
+
+/// Sends the write and reads it back.
+async fn send_one(provider: &dyn Provider, id: &AccountId, gate: &Gate) -> Sent {
     match provider.apply(&Step::RequireChange(id.clone()), gate).await {
         Ok(applied) => match applied.seen {
             Some(account) if account.mark == Mark::Marked => Sent::Seen { account, written: applied.written },
@@ -399,7 +443,7 @@ async fn require(
 async fn missing(provider: &dyn Provider, id: &AccountId) -> Sent {
     match provider.find(&UserKey::Id(id.0.clone())).await {
         Ok(found) if found.is_empty() => Sent::Gone,
-        Ok(_) => Sent::Refused(Refusal::Forbidden),
-        Err(error) => Sent::Unsent(error),
+        Err(error) if concerns_tenant(&error) => Sent::Unsent(error),
+        Ok(_) | Err(_) => Sent::Refused(Refusal::Forbidden),
     }
 }

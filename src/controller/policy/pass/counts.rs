@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::api::FailureCategory;
 use crate::api::password_reset_policy::MissingUsers;
-use crate::plan::decide::{SkipReason, Verdict};
+use crate::plan::decide::{SkipReason, Verdict, nobody};
 use crate::plan::desired::Place;
 use crate::plan::ledger::AccountKey;
 use crate::plan::tally::Tally;
@@ -45,7 +45,7 @@ impl Counts {
             new_in_round: false,
         };
         for place in malformed {
-            counts.missing(place);
+            counts.nobody(place, false);
         }
         counts
     }
@@ -57,11 +57,7 @@ impl Counts {
         }
         match origin {
             Origin::Key => self.keyed.insert(key),
-            Origin::Listing => {
-                let new = self.seen.insert(key);
-                self.new_in_round |= new && !self.seen_before.contains(&key);
-                new
-            }
+            Origin::Listing => self.seen.insert(key),
         }
     }
 
@@ -94,17 +90,12 @@ impl Counts {
         self.add(origin, subject, verdict);
     }
 
-    /// Counts a listed user who does not exist.
-    pub fn missing(&mut self, place: &Place) {
-        match self.missing {
-            MissingUsers::Fail => self.by_key.add_failure(place.to_string(), FailureCategory::NotFound),
-            MissingUsers::Skip => self.by_key.add(Verdict::Skip(SkipReason::Missing)),
+    /// Counts a listed user who does not exist. `known_before`: there was an account once.
+    pub fn nobody(&mut self, place: &Place, known_before: bool) {
+        match nobody(known_before, self.missing == MissingUsers::Skip) {
+            Verdict::Failed(category) => self.by_key.add_failure(place.to_string(), category),
+            verdict => self.by_key.add(verdict),
         }
-    }
-
-    /// Counts a listed user whose account was there once and is not any more.
-    pub fn gone_entry(&mut self) {
-        self.by_key.add(Verdict::Skip(SkipReason::Gone));
     }
 
     /// Whether the account was seen in this round, by key or in a listing.
@@ -136,14 +127,24 @@ impl Counts {
         }
     }
 
-    /// Begins another round of the listings.
-    pub fn next_round(&mut self) {
+    /// Begins another round of the listings. Whom the last one showed is kept only where it is compared with: it is the
+    /// largest thing that a pass holds.
+    pub fn next_round(&mut self, compare: bool) {
         self.shown = Some(std::mem::take(&mut self.listed));
-        self.seen_before = std::mem::take(&mut self.seen);
+        if compare {
+            self.seen_before = std::mem::take(&mut self.seen);
+        } else {
+            self.seen.clear();
+        }
         self.new_in_round = false;
     }
 
-    /// Whether the running round has shown nobody that the round before did not.
+    /// Takes in that an account is due.
+    pub fn due(&mut self, key: AccountKey) {
+        self.new_in_round |= !self.seen_before.contains(&key);
+    }
+
+    /// Whether the running round has shown nobody who is due and whom the round before did not show.
     pub fn nobody_new(&self) -> bool {
         !self.new_in_round
     }

@@ -30,13 +30,14 @@ use self::rows::Row;
 use self::task::{Search, Task};
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;
-use super::native::with_everybody;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
+use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey};
 use crate::plan::observed::AccountId;
+use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 use crate::telemetry::metrics::Metrics;
 
@@ -150,6 +151,8 @@ pub struct Pass {
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
     suspects: Vec<Due>,
+    /// Calls about one account that failed while the tenant answered others.
+    stumbles: HashMap<AccountKey, u8>,
     accepted: bool,
     round: u32,
     due_in_round: bool,
@@ -178,6 +181,7 @@ impl Pass {
             counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
             read_verdicts: HashMap::new(),
             suspects: Vec::new(),
+            stumbles: HashMap::new(),
             accepted: false,
             round: 0,
             due_in_round: false,
@@ -231,16 +235,16 @@ impl Pass {
     }
 
     /// Takes intents back that were not sent and keeps the rest: whoever stops here may not come back for long.
-    pub async fn close(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+    pub async fn close(&mut self, ledger: &mut CampaignLedger) -> Result<(), WriteError> {
         if let Some(batch) = self.batch.take() {
             let unsent: Vec<AccountKey> = batch.unsent().map(|due| due.key).collect();
-            work.ledger.ledger.close_unsent(&unsent);
+            ledger.ledger.close_unsent(&unsent);
             self.due.extend(batch.into_unsent());
         }
         let suspects: Vec<AccountKey> = self.suspects.iter().map(|due| due.key).collect();
-        work.ledger.ledger.close_unsent(&suspects);
+        ledger.ledger.close_unsent(&suspects);
         self.due.append(&mut self.suspects);
-        Ok(work.ledger.save().await?)
+        ledger.save().await
     }
 
     /// Begins another round of the listings where they are paged by offset, so that rows which moved while they were
@@ -252,7 +256,7 @@ impl Pass {
         }
         self.round += 1;
         self.due_in_round = false;
-        self.counts.next_round();
+        self.counts.next_round(!work.may_write);
         self.tasks.extend(self.listings.iter().map(Task::again));
         true
     }
@@ -272,13 +276,21 @@ impl Pass {
         !moves || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
     }
 
+    /// Counts a failed call about one account while the tenant answers others. Whether it is the account's own trouble by
+    /// now, so that the pass goes on without it.
+    fn stumbles_again(&mut self, key: AccountKey) -> bool {
+        let stumbles = self.stumbles.entry(key).or_default();
+        *stumbles = stumbles.saturating_add(1);
+        *stumbles > 2
+    }
+
     /// What is known of an account besides its row.
     pub(in crate::controller::policy) fn facts(&self, work: &Work<'_>, key: AccountKey, complete: bool) -> Facts {
         Facts {
             entry: work.ledger.ledger.entry(&key),
-            evidence: with_everybody(
+            evidence: Evidence::join(
                 work.ledger.evidence.as_ref().and_then(|evidence| evidence.get(&key)),
-                work.ledger.ledger.everybody(),
+                arrived(work.ledger.ledger.everybody()),
             ),
             protected: self.protected.contains(&key),
             own: self.own == Some(key),

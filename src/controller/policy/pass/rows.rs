@@ -26,11 +26,16 @@ pub struct Row {
 }
 
 /// What a read of one account came to.
-enum Read {
+pub(super) enum Read {
+    /// Here it is.
     Account(Account),
+    /// It is not there any more.
     Gone,
+    /// We may not read it.
     Refused,
+    /// The answer about it cannot be read.
     Unreadable,
+    /// The tenant does not answer.
     Failed(ProviderError),
 }
 
@@ -77,6 +82,10 @@ impl Pass {
                 Read::Gone => self.finish(work, key, &row, Verdict::Skip(SkipReason::Gone)),
                 Read::Refused => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
                 Read::Unreadable => self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read")),
+                Read::Failed(error) if fuse.blown().is_none() && self.stumbles_again(key) => {
+                    tracing::debug!(%error, "one account cannot be read; the next pass tries again");
+                    self.finish(work, key, &row, Verdict::Failed(FailureCategory::Transient));
+                }
                 Read::Failed(error) => {
                     self.counts.forget(key, row.origin);
                     self.rows.push_front(row);
@@ -103,6 +112,7 @@ impl Pass {
         match verdict {
             Verdict::Require => {
                 self.due_in_round = true;
+                self.counts.due(key);
                 if work.may_write {
                     self.due.push(Due { key, row, before: None });
                 }
@@ -139,7 +149,19 @@ impl Pass {
 /// Fills in what a row lacks: by the cheap way while it is fresh, else by reading the account anew.
 async fn complete(provider: &dyn Provider, row: &Row) -> Read {
     let fresh = row.received.elapsed().as_secs() < super::batch::FRESH.as_secs();
-    let read = if fresh { provider.complete(row.account.clone()).await } else { provider.read(&row.account.id).await };
+    if fresh {
+        read_result(provider, row, provider.complete(row.account.clone()).await).await
+    } else {
+        read_again(provider, row).await
+    }
+}
+
+/// Reads the account of a row anew.
+pub(super) async fn read_again(provider: &dyn Provider, row: &Row) -> Read {
+    read_result(provider, row, provider.read(&row.account.id).await).await
+}
+
+async fn read_result(provider: &dyn Provider, row: &Row, read: Result<Account, ProviderError>) -> Read {
     match read {
         Ok(account) => Read::Account(account),
         Err(error) if error.kind == ErrorKind::NotFound => gone(provider, row).await,

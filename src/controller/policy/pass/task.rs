@@ -253,11 +253,10 @@ impl Pass {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);
                 self.rows.push_back(row);
             }
-            // Its account was there in an earlier pass: it has been deleted, not misspelt.
-            (Purpose::Select, _, None) if work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some() => {
-                self.counts.gone_entry();
+            (Purpose::Select, _, None) => {
+                let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
+                self.counts.nobody(&key.place, known_before);
             }
-            (Purpose::Select, _, None) => self.counts.missing(&key.place),
             (Purpose::Select, None, Some(_)) => self.counts.ambiguous(&key.place),
         }
         Ok(())
