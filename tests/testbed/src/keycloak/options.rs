@@ -112,6 +112,13 @@ pub(super) fn representation(
         "sslRequired": "none",
         // The default, argon2, takes 150 ms for every password.
         "passwordPolicy": "hashAlgorithm(pbkdf2-sha256) and hashIterations(1)",
+        // By default a realm gets two RSA keys, which take most of the time that it is made in.
+        "defaultSignatureAlgorithm": "ES256",
+        "components": { "org.keycloak.keys.KeyProvider": [
+            key_provider("ecdsa-generated", json!({ "ecdsaEllipticCurveKey": ["P-256"] })),
+            key_provider("hmac-generated", json!({ "algorithm": ["HS512"] })),
+            key_provider("aes-generated", json!({})),
+        ] },
         "adminEventsEnabled": true,
         "groups": options.groups.iter().map(|(group, _)| json!({ "name": group })).collect::<Vec<_>>(),
         "clients": [
@@ -133,6 +140,12 @@ pub(super) fn representation(
         ],
         "users": users,
     })
+}
+
+/// A source of the realm's keys, by the name of its kind.
+fn key_provider(kind: &str, mut config: Value) -> Value {
+    config["priority"] = json!(["100"]);
+    json!({ "name": kind, "providerId": kind, "config": config })
 }
 
 pub(super) fn user_representation(
