@@ -1,5 +1,7 @@
 //! The whole operator against a real API server and simulated providers.
 
+#![allow(clippy::disallowed_methods)] // they are the operator's rules; a test is a client of its own
+
 #[path = "../support/bed.rs"]
 mod bed;
 #[path = "../providers_keycloak_monocloud/proxy.rs"]

@@ -77,11 +77,11 @@ impl TargetRun {
     /// Ends the running pass: closes its open batch and stores what is not stored. Where that fails, unsent intents are
     /// read again before anything is sent.
     pub async fn put_down(&mut self) {
-        if let (Some(mut pass), Some(ledger)) = (self.pass.take(), &mut self.ledger) {
-            if let Err(error) = pass.close(ledger).await {
-                tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
-                self.ledger = None;
-            }
+        if let (Some(mut pass), Some(ledger)) = (self.pass.take(), &mut self.ledger)
+            && let Err(error) = pass.close(ledger).await
+        {
+            tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
+            self.ledger = None;
         }
     }
 

@@ -289,7 +289,7 @@ fn where_two_sealed_shards_have_the_same_account_the_higher_index_is_right() {
         (index, codec::encode(&Shard { index, fingerprint: key().fingerprint(), head, entries, links }))
     };
     let head = Some(Head { sealed: 2, everybody: None });
-    let shards = vec![shard(0, head, marked(1)), shard(1, None, marked(2)), shard(2, None, marked(3))];
+    let shards = [shard(0, head, marked(1)), shard(1, None, marked(2)), shard(2, None, marked(3))];
     for order in [[0, 1, 2], [2, 1, 0]] {
         let shards = order.map(|i: usize| shards[i].clone()).to_vec();
         let mut loaded = Ledger::load(key(), Retention::All, shards).unwrap();
