@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test bench generate needs
+.PHONY: help demo test lint bench generate needs
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,10 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 
 test: needs ## Run all tests
 	@$(CARGO) test --locked --workspace
+
+lint: needs ## Check format and lints
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
 
 bench: needs ## Measure
 	@$(CARGO) bench --locked --workspace

@@ -3,10 +3,8 @@
 //! `make bench`. Prints a table; judges nothing, since wall time depends on the machine. Counts are asserted in tests.
 
 #[path = "../tests/support/bed.rs"]
-#[allow(dead_code)]
 mod bed;
 #[path = "../tests/support/rights.rs"]
-#[allow(dead_code)]
 mod rights;
 
 use std::time::{Duration, Instant};

@@ -743,6 +743,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 /// Enough to find every fault that was put in on purpose; `PROPTEST_CASES` asks for more.
+#[allow(clippy::disallowed_methods)] // proptest's own variable, not a setting of the operator
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
 }
