@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::fuse::Fuse;
-use super::rows::{Read, Row, read_again};
+use super::rows::{Read, Row, gone, read_again};
 use super::{Halt, Pass, Work, age, concerns_tenant};
 use crate::api::FailureCategory;
 use crate::controller::registry::SharedTenant;
 use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Baseline, Entry, Refusal, State};
-use crate::plan::observed::{Account, AccountId, Mark, UserKey};
+use crate::plan::observed::{Account, AccountId, Mark};
 use crate::plan::step::Step;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 use crate::telemetry::metrics::WriteLabels;
@@ -439,11 +439,11 @@ async fn send_one(provider: &dyn Provider, id: &AccountId, gate: &Gate) -> Sent 
     }
 }
 
-/// A 404 alone may mean "forbidden": only a search that works and finds nobody says that an account is gone.
+/// What a 404 on a write means.
 async fn missing(provider: &dyn Provider, id: &AccountId) -> Sent {
-    match provider.find(&UserKey::Id(id.0.clone())).await {
-        Ok(found) if found.is_empty() => Sent::Gone,
-        Err(error) if concerns_tenant(&error) => Sent::Unsent(error),
-        Ok(_) | Err(_) => Sent::Refused(Refusal::Forbidden),
+    match gone(provider, id).await {
+        Read::Gone => Sent::Gone,
+        Read::Failed(error) => Sent::Unsent(error),
+        Read::Account(_) | Read::Refused | Read::Unreadable => Sent::Refused(Refusal::Forbidden),
     }
 }

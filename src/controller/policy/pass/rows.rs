@@ -11,7 +11,7 @@ use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
 use crate::plan::decide::{Decision, SkipReason, Verdict, decide, sessions_due};
 use crate::plan::ledger::AccountKey;
-use crate::plan::observed::{Account, UserKey};
+use crate::plan::observed::{Account, AccountId, UserKey};
 use crate::provider::{ErrorKind, Provider, ProviderError};
 
 /// A row that waits to be judged.
@@ -164,7 +164,7 @@ pub(super) async fn read_again(provider: &dyn Provider, row: &Row) -> Read {
 async fn read_result(provider: &dyn Provider, row: &Row, read: Result<Account, ProviderError>) -> Read {
     match read {
         Ok(account) => Read::Account(account),
-        Err(error) if error.kind == ErrorKind::NotFound => gone(provider, row).await,
+        Err(error) if error.kind == ErrorKind::NotFound => gone(provider, &row.account.id).await,
         Err(error) if concerns_tenant(&error) => Read::Failed(error),
         Err(error) if error.kind == ErrorKind::ResponseInvalid => Read::Unreadable,
         Err(_) => Read::Refused,
@@ -172,8 +172,8 @@ async fn read_result(provider: &dyn Provider, row: &Row, read: Result<Account, P
 }
 
 /// A 404 alone may mean "forbidden": only a search that works and finds nobody says that an account is gone.
-async fn gone(provider: &dyn Provider, row: &Row) -> Read {
-    match provider.find(&UserKey::Id(row.account.id.0.clone())).await {
+pub(super) async fn gone(provider: &dyn Provider, id: &AccountId) -> Read {
+    match provider.find(&UserKey::Id(id.0.clone())).await {
         Ok(found) if found.is_empty() => Read::Gone,
         Ok(_) => Read::Refused,
         Err(error) if concerns_tenant(&error) => Read::Failed(error),
