@@ -16,7 +16,8 @@ use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
 use crate::controller::context::ProviderView;
 use crate::plan::failure::{Health, ProviderFault};
-use crate::plan::observed::{AccountId, Tenant};
+use crate::plan::ledger::AccountKey;
+use crate::plan::observed::Tenant;
 use crate::provider::Provider;
 use crate::provider::http::Limiter;
 
@@ -51,7 +52,7 @@ pub struct SharedTenant {
     pub id: String,
     /// The one limiter.
     pub limiter: Arc<Limiter>,
-    written: Mutex<HashMap<AccountId, Instant>>,
+    written: Mutex<Written>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -62,20 +63,70 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl SharedTenant {
     /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
     /// an earlier write of any policy yet: it must not decide.
-    pub fn claim(&self, account: &AccountId, row: Instant) -> bool {
+    pub fn claim(&self, account: AccountKey, row: Instant) -> bool {
         let now = Instant::now();
         let mut written = locked(&self.written);
-        written.retain(|_, at| now.duration_since(*at) < WRITTEN_FOR);
-        if written.get(account).is_some_and(|at| *at + SHOWS_AFTER > row) {
+        written.turn(now);
+        if written.at(&account).is_some_and(|at| at + SHOWS_AFTER > row) {
             return false;
         }
-        written.insert(account.clone(), now);
+        written.add(account, now);
         true
     }
 
     /// Gives back a claim whose write was not sent.
-    pub fn release(&self, account: &AccountId) {
+    pub fn release(&self, account: &AccountKey) {
         locked(&self.written).remove(account);
+    }
+}
+
+/// Who was written to since when, in two generations: forgetting costs nothing per account, and an account takes a few
+/// bytes.
+struct Written {
+    new: Generation,
+    old: Generation,
+}
+
+struct Generation {
+    begun: Instant,
+    /// Milliseconds since `begun`.
+    accounts: HashMap<AccountKey, u32>,
+}
+
+impl Generation {
+    fn begin(now: Instant) -> Self {
+        Self { begun: now, accounts: HashMap::new() }
+    }
+}
+
+impl Written {
+    fn begin(now: Instant) -> Self {
+        Self { new: Generation::begin(now), old: Generation::begin(now) }
+    }
+
+    /// Forgets what is older than [`WRITTEN_FOR`], at the latest when it is twice as old.
+    fn turn(&mut self, now: Instant) {
+        if now.duration_since(self.new.begun) >= WRITTEN_FOR {
+            self.old = std::mem::replace(&mut self.new, Generation::begin(now));
+        }
+    }
+
+    fn at(&self, account: &AccountKey) -> Option<Instant> {
+        [&self.new, &self.old].into_iter().find_map(|generation| {
+            let at = generation.accounts.get(account)?;
+            Some(generation.begun + Duration::from_millis(u64::from(*at)))
+        })
+    }
+
+    fn add(&mut self, account: AccountKey, now: Instant) {
+        let at = now.duration_since(self.new.begun).as_millis();
+        self.new.accounts.insert(account, u32::try_from(at).unwrap_or(u32::MAX));
+    }
+
+    fn remove(&mut self, account: &AccountKey) {
+        if self.new.accounts.remove(account).is_none() {
+            self.old.accounts.remove(account);
+        }
     }
 }
 
@@ -191,7 +242,7 @@ impl Registry {
             Arc::new(SharedTenant {
                 id: id.to_owned(),
                 limiter: Limiter::new(limits.into()),
-                written: Mutex::default(),
+                written: Mutex::new(Written::begin(Instant::now())),
             })
         });
         tenant.clone()
@@ -288,5 +339,32 @@ impl Inner {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        // One start for all, so that differences are exact.
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_write_is_remembered_for_a_minute_at_least_and_two_at_most() {
+        let (alice, bob) = (AccountKey(1), AccountKey(2));
+        let mut written = Written::begin(at(0));
+        written.add(alice, at(50));
+        written.turn(at(70));
+        written.add(bob, at(70));
+        assert_eq!(written.at(&alice), Some(at(50)), "twenty seconds ago, in the generation before");
+        assert_eq!(written.at(&bob), Some(at(70)));
+        written.turn(at(131));
+        assert_eq!(written.at(&alice), None);
+        assert_eq!(written.at(&bob), Some(at(70)));
+        written.remove(&bob);
+        assert_eq!(written.at(&bob), None, "a claim that was given back");
     }
 }

@@ -162,7 +162,7 @@ impl Pass {
                 if let Some(error) = fuse.blown() {
                     return (due, Sent::Unsent(error));
                 }
-                let sent = require(provider, tenant, &due.row, &facts, rules, gate, now).await;
+                let sent = require(provider, tenant, &due, &facts, rules, gate, now).await;
                 fuse.saw(match &sent {
                     Sent::Unsent(error) | Sent::Unclear(error) => Some(error),
                     _ => None,
@@ -385,25 +385,26 @@ impl Pass {
 async fn require(
     provider: &dyn Provider,
     tenant: &SharedTenant,
-    row: &Row,
+    due: &Due,
     facts: &Facts,
     rules: &Rules,
     gate: &Gate,
     now: Timestamp,
 ) -> Sent {
+    let (key, row) = (due.key, &due.row);
     let id = &row.account.id;
     // What protects was asked when the row was decided; a write asks again, since it is what cannot be taken back.
     if facts.protected || facts.own || facts.excluded {
         return Sent::NotDue(row.account.clone());
     }
     let fresh = row.received.elapsed() < FRESH;
-    if !(fresh && tenant.claim(id, row.received)) {
+    if !(fresh && tenant.claim(key, row.received)) {
         match provider.read(id).await {
             Ok(account) => {
                 if decide(&account, facts, rules, now).verdict != Verdict::Require {
                     return Sent::NotDue(account);
                 }
-                if !tenant.claim(id, Instant::now()) {
+                if !tenant.claim(key, Instant::now()) {
                     return Sent::Later;
                 }
             }
@@ -414,7 +415,7 @@ async fn require(
     }
     let sent = send_one(provider, id, gate).await;
     if let Sent::Unsent(_) = &sent {
-        tenant.release(id);
+        tenant.release(&key);
     }
     sent
 }
