@@ -58,7 +58,10 @@ async fn memory() {
         println!("| {accounts} | {peak} |");
         peaks.push(peak);
     }
-    println!("\n100,000 accounts take {} kB more than 1,000 (aim: at most 8,192).\n", peaks[1].saturating_sub(peaks[0]));
+    println!(
+        "\n100,000 accounts take {} kB more than 1,000 (aim: at most 8,192).\n",
+        peaks[1].saturating_sub(peaks[0])
+    );
 }
 
 async fn peak(accounts: u32) -> u64 {
