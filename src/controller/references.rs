@@ -176,14 +176,11 @@ impl References {
         move || seen.iter().all(|seen| !seen.has_changed().unwrap_or(false))
     }
 
-    /// Whether `reference` is watched.
-    pub fn is_watched(&self, reference: &Reference) -> bool {
-        locked(&self.followed).contains_key(reference)
-    }
-
-    /// Whether `max` or more objects are watched.
-    pub fn is_full(&self, max: usize) -> bool {
-        locked(&self.followed).len() >= max
+    /// How many user lists are watched, credentials not counted.
+    pub fn watched_lists(&self) -> usize {
+        let is_list =
+            |followed: &&Followed| locked(&followed.dependants).iter().any(|d| matches!(d, Dependant::Policy(..)));
+        locked(&self.followed).values().filter(is_list).count()
     }
 
     fn follow(&self, reference: &Reference) -> Followed {

@@ -86,6 +86,28 @@ async fn lists_are_read_in_every_format_from_secrets_and_config_maps_and_a_chang
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_bound_the_list_of_a_settled_policy_is_read_at_each_look_and_its_watch_ends() {
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(20)).await;
+    let users = tenant.simulator().users();
+    let mut bed = Bed::new("bound").await;
+    bed.set("MAX_WATCHED_LISTS", "0");
+    bed.start().await;
+    tenant.connect(&bed, "tenant", fast()).await;
+    bed.list_in_config_map("leak", "users.txt", &users[0].email).await;
+    let lists = json!([{"format": "Email", "configMapRef": {"name": "leak", "key": "users.txt"}}]);
+    let target = json!({"name": "some", "providerRef": {"name": "tenant"}, "scope": "Selected", "usersFrom": lists});
+    bed.policy("inc", tenant.policy("tenant", json!({"targets": [target]}))).await;
+    bed.policy_until("inc", "the first one", |p| p.condition("Enforced") == "True Enforced").await;
+
+    bed.list_in_config_map("leak", "users.txt", &format!("{}\n{}", users[0].email, users[1].email)).await;
+    look_again(&bed, "inc", "now").await;
+    bed.policy_until("inc", "both", |p| p.count("enforced") == 2).await;
+    assert_eq!(tenant.written().await.len(), 2);
+    let audit = bed.audit().await;
+    assert!(audit.iter().any(|event| event.is("get", "configmaps") && event.name == "leak"), "read, not watched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_who_are_not_there_fail_or_are_skipped_as_the_policy_says() {
     let stage = Stage::new(Vendor::PingOne, Options::ordinary(10)).await;
     let there = stage.tenant.simulator().user_at(0).email;

@@ -73,11 +73,14 @@ pub async fn dereference(
     let namespace = policy.metadata.namespace.clone().unwrap_or_default();
     let dependant = Dependant::Policy(namespace.clone(), policy.metadata.name.clone().unwrap_or_default());
     let lists = Lists::of(&policy.spec, &namespace);
-    context.references.retain(&dependant, &lists.all());
+    // Beyond the bound, the lists of settled targets are read at each look, and their watches end.
+    let full = context.references.watched_lists() > context.settings.max_watched_lists;
+    let unwatched = |index: usize| full && settled.get(index).copied().unwrap_or_default();
+    context.references.retain(&dependant, &lists.watched(unwatched));
     let mut targets = Vec::with_capacity(policy.spec.targets.len());
     for index in 0..policy.spec.targets.len() {
-        let settled = settled.get(index).copied().unwrap_or_default();
-        targets.push(target(policy, index, &namespace, objects, &lists, settled, &dependant, context).await);
+        let watch = !unwatched(index);
+        targets.push(target(policy, index, &namespace, objects, &lists, watch, &dependant, context).await);
     }
     stop_duplicates(&mut targets);
     targets
@@ -90,7 +93,7 @@ async fn target(
     namespace: &str,
     objects: &[ProviderView],
     lists: &Lists,
-    settled: bool,
+    watch: bool,
     dependant: &Dependant,
     context: &Context,
 ) -> Target {
@@ -145,7 +148,7 @@ async fn target(
     }
     let Some(connection) = entry.connection.clone() else { return target };
     let capabilities = connection.provider.capabilities();
-    let fetched = lists.fetch(index, settled, dependant, context).await;
+    let fetched = lists.fetch(index, watch, dependant, context).await;
     let Some((users_from, exclude_users_from)) = fetched else { return target };
     let (users_from, exclude_users_from) = (borrow(&users_from), borrow(&exclude_users_from));
     let sources =
@@ -245,28 +248,27 @@ impl Lists {
         )
     }
 
-    fn all(&self) -> HashSet<Reference> {
-        self.0.iter().flatten().flatten().map(|(reference, _)| reference.clone()).collect()
+    /// The lists that are watched: those of all targets but the `unwatched`.
+    fn watched(&self, unwatched: impl Fn(usize) -> bool) -> HashSet<Reference> {
+        let targets = self.0.iter().enumerate().filter(|(index, _)| !unwatched(*index));
+        targets.flat_map(|(_, lists)| lists).flatten().map(|(reference, _)| reference.clone()).collect()
     }
 
     /// The content of both groups of lists of one target. `None` while the API server has not answered.
     async fn fetch(
         &self,
         index: usize,
-        settled: bool,
+        watch: bool,
         dependant: &Dependant,
         context: &Context,
     ) -> Option<(Vec<Owned>, Vec<Owned>)> {
         let mut groups = [Vec::new(), Vec::new()];
         for (group, references) in groups.iter_mut().zip(&self.0[index]) {
             for (reference, key) in references {
-                let seen = if settled
-                    && !context.references.is_watched(reference)
-                    && context.references.is_full(context.settings.max_watched_lists)
-                {
-                    references::read_once(&context.client, reference).await.unwrap_or(Seen::NotYet)
-                } else {
+                let seen = if watch {
                     context.references.read(reference, dependant).await
+                } else {
+                    references::read_once(&context.client, reference).await.unwrap_or(Seen::NotYet)
                 };
                 group.push(list(reference, key, seen, context)?);
             }
