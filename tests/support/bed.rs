@@ -4,6 +4,8 @@
 
 #![allow(dead_code)]
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -15,6 +17,7 @@ use simulators::Handle;
 use testbed::control_plane::ControlPlane;
 use testbed::control_plane::audit::AuditEvent;
 use testbed::process::{Process, Start};
+use testbed::proxy::{Proxy, Upstream};
 use tokio::sync::OnceCell;
 
 use crate::rights;
@@ -37,8 +40,32 @@ pub struct Bed {
     pub operator_namespace: String,
     /// How long an outcome is awaited.
     pub deadline: Duration,
-    operator: Option<Process>,
+    operator: Operator,
+    api_proxy: Option<Proxy>,
+    kubeconfig: Option<PathBuf>,
     env: Vec<(String, String)>,
+}
+
+/// The operator's process, for whoever has to kill it from elsewhere. Clones are the same process.
+#[derive(Clone, Default)]
+pub struct Operator(Arc<Mutex<Option<Process>>>);
+
+impl Operator {
+    /// Kills it as a power cut would, and returns when it is gone.
+    pub fn kill(&self) {
+        if let Some(mut process) = self.process().take() {
+            process.kill();
+        }
+    }
+
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process().as_ref().map(Process::id)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Bed {
@@ -64,7 +91,17 @@ impl Bed {
             serde_json::from_value(json!({"metadata": {"name": operator_namespace}})).expect("JSON");
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &system).await.expect("a namespace");
         rights::install_for(&client, &operator_namespace, SERVICE_ACCOUNT, &[&namespace], cluster_providers).await;
-        Self { plane, client, namespace, operator_namespace, operator: None, env: Vec::new(), deadline: DEADLINE }
+        Self {
+            plane,
+            client,
+            namespace,
+            operator_namespace,
+            deadline: DEADLINE,
+            operator: Operator::default(),
+            api_proxy: None,
+            kubeconfig: None,
+            env: Vec::new(),
+        }
     }
 
     /// Sets a setting of the operator, from its next start on.
@@ -73,16 +110,33 @@ impl Bed {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Puts a proxy between the operator and the API server, from the operator's next start on. Tests go on speaking to the
+    /// API server itself.
+    pub async fn behind_proxy(&mut self) -> &Proxy {
+        self.kubeconfig = None;
+        let upstream = Upstream::api_server(self.plane).expect("the API server's authority");
+        self.api_proxy.insert(Proxy::start(upstream).await.expect("a proxy"))
+    }
+
+    /// The proxy before the API server. Panics where there is none.
+    pub fn api_proxy(&self) -> &Proxy {
+        self.api_proxy.as_ref().expect("the operator is behind a proxy")
+    }
+
     /// Starts the operator under its own ServiceAccount.
     pub async fn start(&mut self) {
-        let kubeconfig = self
-            .plane
-            .service_account_kubeconfig(&self.operator_namespace, SERVICE_ACCOUNT)
-            .await
-            .expect("a kubeconfig of the ServiceAccount");
+        let kubeconfig = match self.kubeconfig.take() {
+            Some(kubeconfig) => kubeconfig,
+            None => {
+                let server = self.api_proxy.as_ref().map_or(self.plane.server(), Proxy::url);
+                let written =
+                    self.plane.service_account_kubeconfig_at(&self.operator_namespace, SERVICE_ACCOUNT, server).await;
+                written.expect("a kubeconfig of the ServiceAccount")
+            }
+        };
         let log = self.log();
         let mut start = Start::new(env!("CARGO_BIN_EXE_password-reset-operator"), &log)
-            .env("KUBECONFIG", kubeconfig)
+            .env("KUBECONFIG", &kubeconfig)
             .env("OPERATOR_NAMESPACE", &self.operator_namespace)
             .env("WATCH_NAMESPACES", &self.namespace)
             .env("LISTEN", "127.0.0.1:0")
@@ -90,20 +144,24 @@ impl Bed {
         for (name, value) in &self.env {
             start = start.env(name, value);
         }
-        self.operator = Some(start.spawn().expect("the operator starts"));
+        *self.operator.process() = Some(start.spawn().expect("the operator starts"));
+        self.kubeconfig = Some(kubeconfig);
     }
 
     /// Kills the operator as a power cut would.
     pub fn kill(&mut self) {
-        if let Some(mut operator) = self.operator.take() {
-            operator.kill();
-        }
+        self.operator.kill();
+    }
+
+    /// The operator's process, to be killed by somebody else.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
     }
 
     /// The most memory that the operator has had so far, in kB (`VmHWM`, proc(5)).
     pub fn operator_peak_kilobytes(&self) -> u64 {
-        let Some(operator) = &self.operator else { return 0 };
-        let status = std::fs::read_to_string(format!("/proc/{}/status", operator.id())).unwrap_or_default();
+        let Some(id) = self.operator.id() else { return 0 };
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
@@ -156,26 +214,40 @@ impl Bed {
 
     /// A MonoCloud provider for a simulator.
     pub async fn monocloud(&self, name: &str, simulator: &Handle, extra: Value) {
-        let (url, credentials) = (simulator.base_url(), simulator.credentials());
+        self.monocloud_at(name, simulator, &simulator.base_url(), extra).await;
+    }
+
+    /// The same, reached at `url`.
+    pub async fn monocloud_at(&self, name: &str, simulator: &Handle, url: &str, extra: Value) {
         let block = json!({"monoCloud": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
-        self.provider(name, &[&url], json!({"apiKey": credentials.api_key}), block, extra).await;
+        self.provider(name, &[url], json!({"apiKey": simulator.credentials().api_key}), block, extra).await;
     }
 
     /// A Looker provider for a simulator.
     pub async fn looker(&self, name: &str, simulator: &Handle, extra: Value) {
-        let (url, credentials) = (simulator.base_url(), simulator.credentials());
+        self.looker_at(name, simulator, &simulator.base_url(), extra).await;
+    }
+
+    /// The same, reached at `url`.
+    pub async fn looker_at(&self, name: &str, simulator: &Handle, url: &str, extra: Value) {
+        let credentials = simulator.credentials();
         let block = json!({"looker": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
         let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
-        self.provider(name, &[&url], secret, block, extra).await;
+        self.provider(name, &[url], secret, block, extra).await;
     }
 
     /// A PingOne provider for a simulator.
     pub async fn pingone(&self, name: &str, simulator: &Handle, extra: Value) {
-        let (api, auth, credentials) = (simulator.base_url(), simulator.auth_url(), simulator.credentials());
+        self.pingone_at(name, simulator, &simulator.base_url(), &simulator.auth_url(), extra).await;
+    }
+
+    /// The same, reached at `api` and, for tokens, at `auth`.
+    pub async fn pingone_at(&self, name: &str, simulator: &Handle, api: &str, auth: &str, extra: Value) {
+        let credentials = simulator.credentials();
         let block = json!({"pingOne": {"environmentID": simulator.environment_id(), "baseURL": api, "authURL": auth,
             "workerEnvironmentID": simulator.worker_environment_id(), "credentialsSecretRef": {"name": name}}});
         let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
-        self.provider(name, &[&api, &auth], secret, block, extra).await;
+        self.provider(name, &[api, auth], secret, block, extra).await;
     }
 
     /// Creates a policy.

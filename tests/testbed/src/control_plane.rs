@@ -114,6 +114,11 @@ impl ControlPlane {
         &self.server
     }
 
+    /// The certificate authority that has signed the server's certificate, PEM.
+    pub fn authority_path(&self) -> &Path {
+        &self.certificates.authority
+    }
+
     /// A kubeconfig file of the administrator. It is removed with the control plane.
     pub fn kubeconfig_path(&self) -> &Path {
         &self.kubeconfig
@@ -143,6 +148,11 @@ impl ControlPlane {
     /// day) and writes a kubeconfig that uses the token. Returns the file's path. The account has no rights until a
     /// test binds a Role to it.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        self.service_account_kubeconfig_at(namespace, name, &self.server).await
+    }
+
+    /// The same for a caller that reaches the API server at another address, such as a [proxy's](crate::proxy).
+    pub async fn service_account_kubeconfig_at(&self, namespace: &str, name: &str, server: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let account = ServiceAccount {
             metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
@@ -166,7 +176,7 @@ impl ControlPlane {
             .context("the API server answered a token request without a token")?
             .token;
         let path = self.folder().join(format!("{namespace}.{name}.kubeconfig"));
-        kubeconfig::write(&path, &self.server, &self.certificates, &Caller::Token(&token), namespace)?;
+        kubeconfig::write(&path, server, &self.certificates, &Caller::Token(&token), namespace)?;
         Ok(path)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`control_plane`]: etcd and kube-apiserver, with an audit log that counts requests
 //! - [`keycloak`]: a Keycloak with realms, users and an event log that counts updates
+//! - [`proxy`]: a reverse proxy that breaks calls and connections at chosen moments
 //! - [`state`]: what the program `testbed` keeps standing outside of tests
 //! - [`tools`]: the programs, built or fetched once into the [`cache`]
 //!
@@ -17,6 +18,7 @@ mod kubeconfig;
 pub mod ports;
 pub mod process;
 mod progress;
+pub mod proxy;
 mod random;
 pub mod state;
 pub mod tools;
