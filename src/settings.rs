@@ -36,6 +36,11 @@ pub struct Settings {
     #[arg(long, env = "LEDGER_RETENTION_DAYS", default_value_t = 90)]
     pub ledger_retention_days: u32,
 
+    /// Seconds that a write may take to show in a read at the provider: one that does not show by then had no effect. After
+    /// a crash, the few accounts whose write may be on the way wait as long before they are written to again.
+    #[arg(long, env = "SETTLE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub settle_seconds: u32,
+
     /// How many user lists are watched. Beyond it, lists of settled policies are read at each look instead.
     #[arg(long, env = "MAX_WATCHED_LISTS", default_value_t = 200)]
     pub max_watched_lists: usize,

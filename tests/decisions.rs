@@ -419,6 +419,7 @@ impl Campaign {
             protected: matches!(world.people[i].role, Role::Protected),
             own: false,
             excluded: matches!(world.people[i].role, Role::Excluded),
+            not_sent: false,
             complete,
         }
     }

@@ -11,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 
-use crate::plan::ledger::{CAMPAIGN_LABEL, CampaignKey, ShardImage, TENANT_LABEL};
+use crate::plan::doubt::Opener;
+use crate::plan::ledger::{CAMPAIGN_LABEL, CampaignKey, OPENER_ANNOTATION, ShardImage, TENANT_LABEL};
 
 /// The key of the shard's bytes within its ConfigMap.
 const DATA_KEY: &str = "ledger";
@@ -40,6 +41,8 @@ pub struct Stored {
     pub shards: Vec<(u16, Vec<u8>)>,
     /// Resource versions by index, for the next write.
     pub versions: HashMap<u16, String>,
+    /// Who opened the batch of the head.
+    pub opener: Option<Opener>,
 }
 
 impl LedgerStore {
@@ -54,6 +57,9 @@ impl LedgerStore {
         for map in self.list(&selector(key, CAMPAIGN_LABEL)).await? {
             if let Some(index) = index(key, &map) {
                 stored.versions.insert(index, map.resource_version().unwrap_or_default());
+                if index == 0 {
+                    stored.opener = map.annotations().get(OPENER_ANNOTATION).and_then(|text| Opener::parse(text));
+                }
                 stored.shards.push((index, bytes(map)));
             }
         }
@@ -74,18 +80,22 @@ impl LedgerStore {
     }
 
     /// Writes one shard: creates it where `version` is `None`, else replaces exactly that version. Returns the new one.
+    /// `opener`: who opened the batch in it.
     pub async fn write(
         &self,
         key: &CampaignKey,
         image: &ShardImage,
         version: Option<&String>,
+        opener: Option<&Opener>,
     ) -> Result<String, WriteError> {
         let name = key.shard_name(image.index);
+        let mut annotations = key.annotations();
+        annotations.extend(opener.map(|opener| (OPENER_ANNOTATION.to_owned(), opener.to_string())));
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 labels: Some(key.labels()),
-                annotations: Some(key.annotations()),
+                annotations: Some(annotations),
                 resource_version: version.cloned(),
                 ..ObjectMeta::default()
             },

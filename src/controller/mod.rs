@@ -8,6 +8,7 @@
 //! | [`registry`] | which tenants are connected, and what their objects share |
 //! | [`ledger_store`], [`retention`] | where ledgers are kept, and for how long |
 //! | [`publish`] | writing status and events |
+//! | [`process`] | which process this is, and whether another one still runs |
 //! | [`provider`] | the two provider kinds: connect, verify, probe |
 //! | [`policy`] | the policy kind: one bounded slice of a campaign for each reconcile |
 
@@ -15,6 +16,7 @@ pub mod context;
 pub mod credentials;
 pub mod ledger_store;
 pub mod policy;
+pub mod process;
 pub mod provider;
 pub mod publish;
 pub mod references;

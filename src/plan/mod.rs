@@ -7,6 +7,7 @@
 pub mod capabilities;
 pub mod decide;
 pub mod desired;
+pub mod doubt;
 pub mod evidence;
 pub mod failure;
 pub mod guard;

@@ -54,3 +54,32 @@ async fn an_operator_that_is_killed_in_mid_run_asks_nobody_twice() {
         killed_in_mid_run(Vendor::Keycloak, 60),
     );
 }
+
+/// The settle time is an hour here, so that whoever waits for it is not written to in this test.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_only_those_whose_write_may_be_on_the_way_wait() {
+    const USERS: usize = 60;
+    const AT_ONCE: usize = 2;
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(USERS as u32)).await;
+    let mut bed = Bed::new("doubt").await;
+    bed.set("SETTLE_SECONDS", "3600");
+    bed.start().await;
+    let rate = json!({"rateLimit": {"requestsPerSecond": 20, "burst": 10, "maxConcurrentRequests": AT_ONCE}});
+    tenant.connect(&bed, "tenant", rate).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    let reached = async |count: usize| {
+        let written = async {
+            while tenant.written().await.len() < count {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, written).await
+    };
+    reached(USERS / 3).await.expect("the campaign goes on");
+    bed.kill();
+    bed.start().await;
+    let reached = reached(USERS - AT_ONCE).await;
+    let written = tenant.written().await;
+    assert!(reached.is_ok(), "{} of {USERS} are written\n{}", written.len(), bed.log_text());
+    assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
+}

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::controller::ledger_store::{LedgerStore, WriteError};
+use crate::controller::process;
 use crate::plan::capabilities::{Capabilities, Visibility};
+use crate::plan::doubt::{Doubt, Opener};
 use crate::plan::evidence::TenantEvidence;
 use crate::plan::ledger::{CampaignKey, Ledger, LedgerDamage, Retention, ShardImage};
 
@@ -16,6 +18,9 @@ pub struct CampaignLedger {
     pub ledger: Ledger,
     /// What other campaigns of the tenant saw, where changes can only be inferred.
     pub evidence: Option<TenantEvidence>,
+    /// Which intents of a process that died may be on the wire.
+    pub doubt: Doubt,
+    opener: Option<Opener>,
     store: LedgerStore,
     versions: HashMap<u16, String>,
 }
@@ -67,8 +72,12 @@ impl CampaignLedger {
                 Ledger::new(key.clone(), retention)
             }
         };
+        let doubt = match stored.opener.as_ref().filter(|opener| process::is_gone(opener)) {
+            Some(opener) => Doubt::new(ledger.open(), opener.at_once),
+            None => Doubt::default(),
+        };
         let evidence = if infers { Some(evidence(store, &key, Retention::All).await?) } else { None };
-        Ok(Self { ledger, evidence, store: store.clone(), versions })
+        Ok(Self { ledger, evidence, doubt, opener: stored.opener, store: store.clone(), versions })
     }
 
     /// Reads again what other campaigns of the tenant saw, where that matters.
@@ -80,8 +89,10 @@ impl CampaignLedger {
         Ok(())
     }
 
-    /// Writes what has to be stored before a batch is sent: the checkpoint after a crash, and the fence.
-    pub async fn save_for_batch(&mut self) -> Result<(), WriteError> {
+    /// Writes what has to be stored before a batch is sent, `at_once` requests at a time: the checkpoint after a crash, and
+    /// the fence.
+    pub async fn save_for_batch(&mut self, at_once: usize) -> Result<(), WriteError> {
+        self.opener = Some(process::opener(at_once));
         let images = self.ledger.dirty_for_batch();
         self.write(images).await
     }
@@ -103,7 +114,9 @@ impl CampaignLedger {
 
     async fn write(&mut self, images: Vec<ShardImage>) -> Result<(), WriteError> {
         for image in images {
-            let version = self.store.write(self.ledger.key(), &image, self.versions.get(&image.index)).await?;
+            let opener = self.opener.as_ref().filter(|_| image.index == 0);
+            let before = self.versions.get(&image.index);
+            let version = self.store.write(self.ledger.key(), &image, before, opener).await?;
             self.versions.insert(image.index, version);
             self.ledger.written(&image);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pass::{Halt, Pass, Progress, Work};
-use crate::plan::decide::{SETTLE_SECONDS, Verdict, decide};
+use crate::plan::decide::{Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
 use crate::plan::listing::ListingCheck;
@@ -42,8 +42,9 @@ pub async fn advance(
         Some(EverybodyStage::Open) => {
             let since =
                 work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
-            if since < SETTLE_SECONDS {
-                return Ok(Progress::Wait(Instant::now() + Duration::from_secs(u64::from(SETTLE_SECONDS - since))));
+            let rest = pass.rules.settle_seconds.saturating_sub(since);
+            if rest > 0 {
+                return Ok(Progress::Wait(Instant::now() + Duration::from_secs(rest.into())));
             }
             inquire(work, false).await?;
         }

@@ -272,6 +272,7 @@ impl Driver<'_> {
             cutoff,
             matches!(self.ready.desired.requirement, Requirement::MaxAgeDays(_)),
             self.ready.desired.account_states,
+            self.context.settings.settle_seconds,
             refusal_tag(self.policy.generation, self.policy.token),
         )
     }

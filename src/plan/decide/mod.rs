@@ -21,9 +21,6 @@ use super::capabilities::{Capabilities, Visibility};
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
-/// How long a write may take to show, in seconds: three reads within it, then it had no effect.
-pub const SETTLE_SECONDS: u32 = 30;
-
 /// The oldest that a row may be that decides a write, in seconds.
 pub const FRESH_SECONDS: i64 = 30;
 
@@ -58,6 +55,8 @@ pub struct Facts {
     pub own: bool,
     /// Excluded by the target.
     pub excluded: bool,
+    /// The open intent that is remembered was certainly never sent, see [`super::doubt::Doubt`].
+    pub not_sent: bool,
     /// Whether the row is authoritative: what it does not give now, no read gives.
     pub complete: bool,
 }
@@ -77,7 +76,7 @@ pub struct Rules {
     pub remember_compliant: bool,
     /// Whether a write that was accepted without effect may be sent once more.
     pub repeat_without_effect: bool,
-    /// How long a write may take to show, in seconds; [`SETTLE_SECONDS`] unless a test knows better.
+    /// How long a write may take to show, in seconds: three reads within it, then it had no effect.
     pub settle_seconds: u32,
     /// The tag of the policy's generation and reconcile token, see [`super::ledger::refusal_tag`].
     pub refusal_tag: u32,
@@ -85,12 +84,13 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of a pass at a provider with these capabilities. `cutoff` in whole seconds, fixed for the pass;
-    /// `rolling` where it is an age.
+    /// `rolling` where it is an age. `settle_seconds`: how long a write may take to show.
     pub fn new(
         capabilities: &Capabilities,
         cutoff: Timestamp,
         rolling: bool,
         states: AccountStates,
+        settle_seconds: u32,
         refusal_tag: u32,
     ) -> Self {
         let lists_show_changes = capabilities.list_shows_mark && capabilities.list_shows_change_time;
@@ -101,7 +101,7 @@ impl Rules {
             visibility: capabilities.visibility,
             remember_compliant: capabilities.visibility == Visibility::MarkAndChangeTime && !lists_show_changes,
             repeat_without_effect: capabilities.repeat_without_effect,
-            settle_seconds: SETTLE_SECONDS,
+            settle_seconds,
             refusal_tag,
         }
     }

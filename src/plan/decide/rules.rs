@@ -148,7 +148,8 @@ pub(super) fn judge(
     }
 
     // Rule 7: due, unless a write may still show, was refused, or had no effect.
-    let sent = entry.filter(|entry| matches!(entry.state, State::Intended | State::Sent));
+    let not_sent = |entry: &Entry| facts.not_sent && entry.is_open();
+    let sent = entry.filter(|entry| matches!(entry.state, State::Intended | State::Sent) && !not_sent(entry));
     if let Some(until) = sent.and_then(|entry| settles(entry, account, rules)) {
         return Verdict::Wait(until).into();
     }
@@ -172,7 +173,7 @@ pub(super) fn judge(
                 return Verdict::Unknown("whether a change is required: a lockout hides it").into();
             }
             // An intent that was to repeat a write may have been sent before a crash: counted as if it was.
-            let sent = entry.writes + u8::from(entry.is_open() && entry.writes > 0);
+            let sent = entry.writes + u8::from(entry.is_open() && entry.writes > 0 && !not_sent(entry));
             let permitted = if rules.repeat_without_effect { 2 } else { 1 };
             if sent >= permitted {
                 return Decision {

@@ -23,7 +23,7 @@ fn class_a() -> Rules {
         visibility: Visibility::MarkAndChangeTime,
         remember_compliant: false,
         repeat_without_effect: true,
-        settle_seconds: SETTLE_SECONDS,
+        settle_seconds: 30,
         refusal_tag: 1,
     }
 }

@@ -10,6 +10,8 @@ use crate::plan::observed::{AccountId, UserKey};
 pub const TENANT_LABEL: &str = "passwordreset.dev/ledger-tenant";
 /// The label whose value is the same on all shards of one campaign.
 pub const CAMPAIGN_LABEL: &str = "passwordreset.dev/ledger-campaign";
+/// The annotation of a head shard that says who opened its batch, see [`crate::plan::doubt::Opener`].
+pub const OPENER_ANNOTATION: &str = "passwordreset.dev/ledger-opened-by";
 const TENANT_ANNOTATION: &str = "passwordreset.dev/ledger-tenant-id";
 const POLICY_ANNOTATION: &str = "passwordreset.dev/ledger-policy";
 const EPOCH_ANNOTATION: &str = "passwordreset.dev/ledger-epoch";

@@ -15,7 +15,10 @@ mod sealed;
 mod shards;
 
 pub use entry::{Baseline, Entry, Refusal, State, seconds};
-pub use key::{AccountKey, CAMPAIGN_LABEL, CampaignKey, EntryKey, Epoch, TENANT_LABEL, refusal_tag, tenant_label};
+pub use key::{
+    AccountKey, CAMPAIGN_LABEL, CampaignKey, EntryKey, Epoch, OPENER_ANNOTATION, TENANT_LABEL, refusal_tag,
+    tenant_label,
+};
 pub use shards::ShardImage;
 
 use std::collections::{BTreeMap, HashMap};

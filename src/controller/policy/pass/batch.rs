@@ -37,6 +37,8 @@ pub struct Due {
     pub row: Row,
     /// What was remembered before the intent was recorded: a row that is read again is decided by that.
     pub before: Option<Entry>,
+    /// Whether an intent that was remembered then was certainly never sent.
+    pub not_sent: bool,
 }
 
 /// An account whose write does not show yet, or whose answer was unclear.
@@ -51,7 +53,12 @@ impl Waiting {
     /// To be read at `until`, a time of the provider's clock, which shows `now`.
     pub fn until(until: Timestamp, now: Timestamp, key: AccountKey, row: Row) -> Self {
         let rest = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
-        Self { at: Instant::now() + rest, due: Due { key, row, before: None } }
+        Self { at: Instant::now() + rest, due: Due { key, row, before: None, not_sent: false } }
+    }
+
+    /// The account's key.
+    pub fn key(&self) -> AccountKey {
+        self.due.key
     }
 
     fn after(rest: Duration, due: Due) -> Self {
@@ -73,6 +80,12 @@ impl Batch {
     pub fn into_unsent(self) -> VecDeque<Due> {
         self.0
     }
+}
+
+/// A batch is sent in the order of its keys: after a crash that tells who may have been on the way (see
+/// [`crate::plan::doubt`]).
+fn in_order(batch: &mut VecDeque<Due>) {
+    batch.make_contiguous().sort_by_key(|due| due.key);
 }
 
 /// What became of one write.
@@ -128,9 +141,11 @@ impl Pass {
         for due in &mut batch {
             due.before = work.ledger.ledger.entry(&due.key);
         }
+        in_order(&mut batch);
         let keys: Vec<AccountKey> = batch.iter().map(|due| due.key).collect();
         work.ledger.ledger.open_batch(&keys, work.now());
-        if let Err(error) = work.ledger.save_for_batch().await {
+        work.ledger.doubt.reopened(&keys);
+        if let Err(error) = work.ledger.save_for_batch(work.concurrency()).await {
             work.ledger.ledger.close_unsent(&keys);
             self.due.extend(batch);
             return Err(error.into());
@@ -151,7 +166,7 @@ impl Pass {
         let sending: Vec<(Due, Facts)> = part
             .into_iter()
             .map(|due| {
-                let facts = Facts { entry: due.before, ..self.facts(work, due.key, true) };
+                let facts = Facts { entry: due.before, not_sent: due.not_sent, ..self.facts(work, due.key, true) };
                 (due, facts)
             })
             .collect();
@@ -177,6 +192,9 @@ impl Pass {
             if let Some(error) = self.ended(work, due, sent) {
                 halt.get_or_insert(error);
             }
+        }
+        if let Some(batch) = &mut self.batch {
+            in_order(&mut batch.0);
         }
         if self.suspects.len() >= TENANT_REFUSAL && !self.accepted {
             let message = "the tenant refuses every write: grant the credential the right to require password changes";

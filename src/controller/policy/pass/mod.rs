@@ -295,6 +295,7 @@ impl Pass {
             protected: self.protected.contains(&key),
             own: self.own == Some(key),
             excluded: self.excluded.contains(&key),
+            not_sent: work.ledger.doubt.was_not_sent(&key),
             complete,
         }
     }

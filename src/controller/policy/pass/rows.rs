@@ -113,13 +113,28 @@ impl Pass {
             Verdict::Require => {
                 self.due_in_round = true;
                 self.counts.due(key);
+                let not_sent = work.ledger.doubt.was_not_sent(&key);
                 if work.may_write {
-                    self.due.push(Due { key, row, before: None });
+                    self.due.push(Due { key, row, before: None, not_sent });
                 }
+                self.shows_nothing(work, key);
             }
-            Verdict::Wait(until) => self.waiting.push(Waiting::until(until, work.now(), key, row)),
+            Verdict::Wait(until) => {
+                self.waiting.push(Waiting::until(until, work.now(), key, row));
+                self.shows_nothing(work, key);
+            }
             Verdict::Enforced => self.queue_sessions(work, key, &row, verdict),
             _ => {}
+        }
+    }
+
+    /// Takes in that an account whose intent a crash left open shows nothing of it. Those after it that cannot have been
+    /// sent to are read again now, instead of when a write would show.
+    fn shows_nothing(&mut self, work: &mut Work<'_>, key: AccountKey) {
+        if work.ledger.doubt.shows_nothing(key) {
+            let now = Instant::now();
+            let cleared = self.waiting.iter_mut().filter(|w| work.ledger.doubt.was_not_sent(&w.key()));
+            cleared.for_each(|waiting| waiting.at = waiting.at.min(now));
         }
     }
 
