@@ -4,6 +4,7 @@
 
 #[path = "../tests/support/bed.rs"]
 mod bed;
+mod cold;
 #[path = "../tests/support/rights.rs"]
 mod rights;
 
@@ -21,6 +22,9 @@ async fn main() {
     // `cargo bench --bench campaign -- memory limited` runs these parts only; cargo adds `--bench` of its own.
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
+    if wanted("cold") {
+        cold::cold().await;
+    }
     if wanted("memory") {
         memory().await;
     }
