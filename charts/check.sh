@@ -73,6 +73,9 @@ refused "a misspelt value" "watchNamespace" --set 'watchNamespace={a}'
 refused "a namespace that cannot be one" "watchNamespaces" --set 'watchNamespaces={Security}'
 refused "a namespace twice" "watchNamespaces" --set 'watchNamespaces={a,a}'
 refused "a concurrency of nothing" "concurrency" --set concurrency=0
+refused "an address that is none" "allowedAddresses" --set 'allowedAddresses={localhost}'
+refused "a password in the values" "proxyURL" --set 'proxyURL=http://user:password@proxy.example'
+render proxy --set proxyURLSecret.name=proxy && expect "the proxy's address can be in a Secret" 1 "$(grep -c 'key: proxyURL' "$work/proxy.yaml" || true)"
 refused "an API server that is too old" "kubeVersion" --kube-version 1.30.0
 
 if [ -n "$kubeconform" ]; then

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use secrecy::SecretString;
 
 /// Makes people change passwords that may have leaked: reconciles PasswordResetPolicy objects against identity
 /// providers until everybody has a new password or cannot go on without one.
@@ -31,6 +32,18 @@ pub struct Settings {
     /// Stops all calls to identity providers but probes, whatever the objects say. The kill switch of last resort.
     #[arg(long, env = "SUSPEND", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub suspend: bool,
+
+    /// Addresses that providers may have although they are refused otherwise, as a comma separated list of networks such as
+    /// 127.0.0.0/8: loopback, link-local, multicast and unspecified addresses, those of clouds' metadata services, and the
+    /// API server's. Private ranges are allowed anyway.
+    #[arg(long, env = "ALLOWED_ADDRESSES", value_delimiter = ',', default_value = "")]
+    pub allowed_addresses: Vec<String>,
+
+    /// A proxy for all requests to identity providers, such as http://proxy.example:3128. It may hold a user name and
+    /// password; give it by the environment then. The proxy resolves providers' names, so it has to refuse internal
+    /// addresses itself. HTTP_PROXY and its kin are not read.
+    #[arg(long, env = "PROXY_URL", hide_env_values = true)]
+    pub proxy_url: Option<SecretString>,
 
     /// Days for which the ledger of a deleted policy is kept, so that the same policy applied again asks nobody twice.
     #[arg(long, env = "LEDGER_RETENTION_DAYS", default_value_t = 90)]

@@ -16,6 +16,7 @@ use super::wake::{Dependant, Wake};
 use crate::api::identity_provider::IdentityProviderSpec;
 use crate::api::password_reset_policy::Target;
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
+use crate::provider::http::Network;
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
@@ -51,6 +52,8 @@ pub struct Context {
     pub cluster_providers: Option<Stores<ClusterIdentityProvider>>,
     /// Secrets and ConfigMaps that objects refer to.
     pub references: References,
+    /// The way to identity providers.
+    pub network: Network,
     /// Connected tenants.
     pub registry: Registry,
     /// Where ledgers are kept.

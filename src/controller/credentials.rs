@@ -4,10 +4,11 @@
 //! Secret, the key and what to do; it never holds a value.
 
 use secrecy::SecretString;
-use url::{Origin, Url};
+use url::Url;
 
 use crate::api::ALLOWED_ORIGINS_ANNOTATION;
 use crate::controller::references::Content;
+use crate::provider::http::Origin;
 
 /// The largest credential that is taken, in bytes. Keys and client secrets are far shorter; a certificate bundle or a
 /// user list put there by mistake is not.
@@ -53,14 +54,16 @@ fn list(keys: &[&str]) -> String {
 /// Without it anyone who may create providers, but not read Secrets, could have any Secret sent anywhere. *Errors*: the
 /// sentence with the line to add.
 pub fn bound_to(content: &Content, secret: &str, urls: &[&Url]) -> Result<(), String> {
-    let wanted: Vec<Origin> = urls.iter().map(|u| u.origin()).collect();
+    let Some(wanted) = urls.iter().map(|url| Origin::of(url)).collect::<Option<Vec<Origin>>>() else {
+        return Err("the URL in the provider block must start with https://".to_owned());
+    };
     let stated = content.annotations.get(ALLOWED_ORIGINS_ANNOTATION).map(String::as_str).unwrap_or_default();
     let allowed: Vec<Origin> =
-        stated.split_ascii_whitespace().filter_map(|o| Url::parse(o).ok()).map(|u| u.origin()).collect();
+        stated.split_ascii_whitespace().filter_map(|o| Origin::of(&Url::parse(o).ok()?)).collect();
     if wanted.iter().all(|w| allowed.contains(w)) {
         return Ok(());
     }
-    let mut line: Vec<String> = wanted.iter().map(Origin::ascii_serialization).collect();
+    let mut line: Vec<String> = wanted.iter().map(Origin::to_string).collect();
     line.dedup();
     let state = if stated.is_empty() { "does not say" } else { "does not allow" };
     Err(format!(
@@ -112,7 +115,7 @@ mod tests {
         let url = Url::parse("https://idp.example:8443/api").unwrap();
         let check = |origins| bound_to(&content("k", b"v", origins), "s", &[&url]);
         assert_eq!(check(Some("https://other.example https://idp.example:8443")), Ok(()));
-        assert_eq!(check(Some("https://IDP.example:8443/")), Ok(()));
+        assert_eq!(check(Some("https://IDP.example.:8443/")), Ok(()));
         for wrong in [None, Some(""), Some("https://idp.example"), Some("http://idp.example:8443"), Some("*")] {
             let error = check(wrong).unwrap_err();
             assert!(error.ends_with("passwordreset.dev/allowed-origins: \"https://idp.example:8443\""), "{error}");

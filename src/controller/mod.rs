@@ -2,6 +2,7 @@
 //!
 //! | file | what it answers |
 //! |---|---|
+//! | [`api_server`] | where the API server is, and how it is asked |
 //! | [`context`] | what every reconcile can reach |
 //! | [`streams`], [`wake`] | which objects are there, and who is looked at again because something else changed |
 //! | [`references`] | what the Secrets and ConfigMaps hold that objects refer to |
@@ -12,6 +13,7 @@
 //! | [`provider`] | the two provider kinds: connect, verify, probe |
 //! | [`policy`] | the policy kind: one bounded slice of a campaign for each reconcile |
 
+pub mod api_server;
 pub mod context;
 pub mod credentials;
 pub mod ledger_store;

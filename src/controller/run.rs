@@ -19,6 +19,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::api_server;
 use super::context::Context;
 use super::ledger_store::LedgerStore;
 use super::references::References;
@@ -27,6 +28,7 @@ use super::streams::{self, Guarded, Part};
 use super::wake::WakeBuilder;
 use super::{policy, provider, retention};
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
+use crate::provider::http::{AddressRules, Network};
 use crate::settings::Settings;
 use crate::telemetry::metrics::{Metrics, ReconcileLabels};
 use crate::telemetry::server::{self, Readiness};
@@ -66,7 +68,10 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let health = tokio::spawn(health.into_future());
 
-    let config = config().await?;
+    let config = api_server::config().await?;
+    let rules = AddressRules::parse(&settings.allowed_addresses).map_err(anyhow::Error::msg)?;
+    let network = Network::new(rules, settings.proxy_url.as_ref(), api_server::places(&config));
+    let network = network.map_err(anyhow::Error::msg)?;
     if settings.operator_namespace.is_empty() {
         settings.operator_namespace = config.default_namespace.clone();
     }
@@ -76,6 +81,11 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     let Some((service_account, cluster_kind)) = started else { return Ok(()) };
+    if let Err(error) = network.find_api_server().await {
+        tracing::warn!(
+            "the API server's own name does not resolve ({error}); providers known by name wait until it does"
+        );
+    }
     let namespaces = settings.namespaces();
     let (policies, policy_parts) = streams::namespaced::<PasswordResetPolicy>(&client, &namespaces);
     let (providers, provider_parts) = streams::namespaced::<IdentityProvider>(&client, &namespaces);
@@ -97,6 +107,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         providers,
         cluster_providers,
         references: References::new(client.clone(), wake.clone()),
+        network,
         registry: Registry::default(),
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
@@ -179,16 +190,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         }
     });
     Ok(stop)
-}
-
-async fn config() -> anyhow::Result<kube::Config> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
-    // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
-    // repeat POSTs and obey a `Retry-After` of any length.
-    config.default_retry = false;
-    Ok(config)
 }
 
 /// Waits until the API server answers and our kinds can be listed, saying what is missing. Returns who we are and whether

@@ -173,6 +173,8 @@ fn a_setting_that_cannot_be_used_is_named_and_help_explains_each() {
         "LISTEN",
         "LOG",
         "SUSPEND",
+        "ALLOWED_ADDRESSES",
+        "PROXY_URL",
         "LEDGER_RETENTION_DAYS",
         "MAX_WATCHED_LISTS",
         "CONCURRENCY",
@@ -180,6 +182,10 @@ fn a_setting_that_cannot_be_used_is_named_and_help_explains_each() {
     ] {
         assert!(help.contains(name), "{name} is not in --help:\n{help}");
     }
+    let kubeconfig = std::env::temp_dir().join(format!("nobody-{}.kubeconfig", std::process::id()));
+    let nobody = json!({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}]});
+    std::fs::write(&kubeconfig, nobody.to_string()).expect("a kubeconfig");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
     for (name, value, word) in [
@@ -189,14 +195,19 @@ fn a_setting_that_cannot_be_used_is_named_and_help_explains_each() {
         ("LOG", "=loud=", "LOG"),
         ("CONCURRENCY", "0", "CONCURRENCY"),
         ("KUBECONFIG", "/nowhere/kubeconfig", "KUBECONFIG"),
+        ("ALLOWED_ADDRESSES", "10.0.0.0/8,localhost", "ALLOWED_ADDRESSES: \"localhost\" is neither"),
+        ("PROXY_URL", "socks5://user:hunter2@proxy.example", "PROXY_URL is no address such as"),
     ] {
         let mut command = operator();
         if name != "LISTEN" {
             command.env("LISTEN", "127.0.0.1:0");
         }
+        if matches!(name, "ALLOWED_ADDRESSES" | "PROXY_URL") {
+            command.env("KUBECONFIG", &kubeconfig);
+        }
         let (ok, text) = said(command.env(name, value).output().expect("it runs"));
         println!("{name}={value}: {text}");
         assert!(!ok && text.contains(word), "{name}={value}: {text}");
-        assert!(!text.contains("panicked"), "{text}");
+        assert!(!text.contains("panicked") && !text.contains("hunter2"), "{text}");
     }
 }

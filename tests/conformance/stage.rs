@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use password_reset_operator::plan::observed::{Account, AccountId, Listing, UserKey};
 use password_reset_operator::plan::step::{Applied, Step};
-use password_reset_operator::provider::http::{HttpSettings, Limiter, Limits, Origin};
+use password_reset_operator::provider::http::{AddressRules, HttpSettings, Limiter, Limits, Network, Origin};
 use password_reset_operator::provider::{Gate, Provider, ProviderError};
 
 use crate::subject::{Act, Credential, Person, Subject};
@@ -116,7 +116,10 @@ impl<S: Subject> Stage<S> {
 fn connect<S: Subject>(subject: &S, wire: &Wire, credential: Credential, page_size: u32) -> Box<dyn Provider> {
     let limits = Limits { requests_per_second: 10_000.0, burst: 10_000, max_concurrent_requests: 8 };
     let origins = wire.origins().iter().map(|url| Origin::of(url).expect("an http origin")).collect();
-    subject.connect(wire.origins(), credential, page_size, HttpSettings::new(Limiter::new(limits), origins))
+    let here = AddressRules::parse(&["127.0.0.0/8"]).expect("a network");
+    let network = Network::new(here, None, Vec::new()).expect("a way out");
+    let settings = HttpSettings { network, ..HttpSettings::new(Limiter::new(limits), origins) };
+    subject.connect(wire.origins(), credential, page_size, settings)
 }
 
 /// A listing to its end, page by page.

@@ -107,6 +107,7 @@ macro_rules! chapter {
         an_address_ignores_case_and_an_id_does_not
         a_key_costs_one_call
         a_key_that_nobody_has_finds_nobody
+        a_key_is_data_and_never_syntax
         what_does_not_exist_there_is_unsupported_and_nothing_is_sent
     ); };
     ($subject:ty, user_names) => { sentences!($subject, user_names:

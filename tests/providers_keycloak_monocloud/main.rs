@@ -10,14 +10,16 @@ mod proxy;
 use std::sync::Arc;
 
 use password_reset_operator::plan::observed::{Account, Listing};
-use password_reset_operator::provider::http::{HttpSettings, Limiter, Limits, Origin};
+use password_reset_operator::provider::http::{AddressRules, HttpSettings, Limiter, Limits, Network, Origin};
 use password_reset_operator::provider::{Gate, Provider, ProviderError};
 use url::Url;
 
 /// Settings without pressure, bound to the origin of `url`.
 fn settings(url: &Url) -> HttpSettings {
     let limits = Limits { requests_per_second: 10_000.0, burst: 10_000, max_concurrent_requests: 8 };
-    HttpSettings::new(Limiter::new(limits), vec![Origin::of(url).expect("an http origin")])
+    let here = AddressRules::parse(&["127.0.0.0/8"]).expect("a network");
+    let network = Network::new(here, None, Vec::new()).expect("a way out");
+    HttpSettings { network, ..HttpSettings::new(Limiter::new(limits), vec![Origin::of(url).expect("an http origin")]) }
 }
 
 fn url(text: &str) -> Url {

@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use password_reset_operator::plan::observed::{Account, ChangeTime, Credential, Listing, Mark};
 use password_reset_operator::plan::step::Step;
-use password_reset_operator::provider::http::{HttpSettings, Limiter, Limits, Origin};
+use password_reset_operator::provider::http::{AddressRules, HttpSettings, Limiter, Limits, Network, Origin};
 use password_reset_operator::provider::{Gate, Provider, ProviderError};
 use url::Url;
 
 /// Settings without pressure, bound to these origins.
 fn settings(origins: &[&str]) -> HttpSettings {
     let limits = Limits { requests_per_second: 10_000.0, burst: 10_000, max_concurrent_requests: 8 };
-    HttpSettings::new(Limiter::new(limits), origins.iter().map(|o| Origin::of(&url(o)).expect("an origin")).collect())
+    let here = AddressRules::parse(&["127.0.0.0/8"]).expect("a network");
+    let network = Network::new(here, None, Vec::new()).expect("a way out");
+    let origins = origins.iter().map(|o| Origin::of(&url(o)).expect("an origin")).collect();
+    HttpSettings { network, ..HttpSettings::new(Limiter::new(limits), origins) }
 }
 
 fn url(text: &str) -> Url {

@@ -140,6 +140,7 @@ impl Bed {
             .env("OPERATOR_NAMESPACE", &self.operator_namespace)
             .env("WATCH_NAMESPACES", &self.namespace)
             .env("LISTEN", "127.0.0.1:0")
+            .env("ALLOWED_ADDRESSES", "127.0.0.0/8,::1")
             .env("LOG", "info,password_reset_operator=debug");
         for (name, value) in &self.env {
             start = start.env(name, value);

@@ -10,7 +10,7 @@ use crate::controller::credentials;
 use crate::controller::references::Content;
 use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::ProviderFault;
-use crate::provider::http::{HttpSettings, Limiter, Limits, Origin};
+use crate::provider::http::{HttpSettings, Limiter, Limits, Network, Origin};
 use crate::provider::{ErrorKind, Provider, ProviderError, keycloak, looker, monocloud, pingone};
 
 /// What the objects that a provider refers to hold.
@@ -72,9 +72,10 @@ pub fn connect(
     spec: &IdentityProviderSpec,
     material: &Material,
     limiter: Arc<Limiter>,
+    network: Network,
 ) -> Result<Arc<dyn Provider>, ConnectError> {
     let block = &spec.block;
-    let connecting = Connecting { spec, material, limiter };
+    let connecting = Connecting { spec, material, limiter, network };
     match (&block.ping_one, &block.looker, &block.mono_cloud, &block.keycloak) {
         (Some(ping_one), None, None, None) => connecting.ping_one(ping_one),
         (None, Some(looker), None, None) => connecting.looker(looker),
@@ -88,6 +89,7 @@ struct Connecting<'a> {
     spec: &'a IdentityProviderSpec,
     material: &'a Material,
     limiter: Arc<Limiter>,
+    network: Network,
 }
 
 impl Connecting<'_> {
@@ -156,7 +158,11 @@ impl Connecting<'_> {
 
     fn http(&self, urls: &[&Url]) -> HttpSettings {
         let origins = urls.iter().filter_map(|url| Origin::of(url)).collect();
-        HttpSettings { ca_bundle: self.material.ca_bundle.clone(), ..HttpSettings::new(self.limiter.clone(), origins) }
+        HttpSettings {
+            network: self.network.clone(),
+            ca_bundle: self.material.ca_bundle.clone(),
+            ..HttpSettings::new(self.limiter.clone(), origins)
+        }
     }
 
     fn page_size(&self, capabilities: &Capabilities) -> u32 {

@@ -199,7 +199,7 @@ fn connection(subject: &Subject, material: &Material, context: &Context) -> Resu
     let tenant_id = connect::tenant_id(&subject.spec)
         .map_err(|message| ConnectError { fault: ProviderFault::InvalidSpec, message })?;
     let tenant = context.registry.tenant(&tenant_id, &subject.spec);
-    let provider = connect::connect(&subject.spec, material, tenant.limiter.clone())?;
+    let provider = connect::connect(&subject.spec, material, tenant.limiter.clone(), context.network.clone())?;
     Ok(Connection { provider, tenant })
 }
 

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::failure::not_answered;
+use super::failure::{address_refused, not_answered};
 use super::limiter::{Limiter, Outcome, Permit};
+use super::network::Network;
 use super::origin::Origin;
 use super::request::{Body, Kind, Request};
 use super::response::Response;
@@ -32,6 +33,8 @@ pub struct HttpSettings {
     pub limiter: Arc<Limiter>,
     /// Where the credential may go. A request, link or token address elsewhere is refused and nothing is sent.
     pub allowed_origins: Vec<Origin>,
+    /// Which addresses may be connected to, and by which proxy; by default no special ones and by none.
+    pub network: Network,
     /// PEM certificates that replace the system's roots.
     pub ca_bundle: Option<Vec<u8>>,
     /// From sending to the last byte of the answer; 30 s by default.
@@ -49,6 +52,7 @@ impl HttpSettings {
         Self {
             limiter,
             allowed_origins,
+            network: Network::default(),
             ca_bundle: None,
             deadline: Duration::from_secs(30),
             patience: Duration::from_secs(10),
@@ -97,13 +101,13 @@ impl Http {
     /// A client that follows no redirect, repeats nothing, and takes no proxy from the environment.
     ///
     /// *Errors*: `TlsFailed` for a CA bundle without a certificate or a machine without roots, `AuthenticationFailed`
-    /// for a credential that no header can hold, `EndpointRefused` for a token address outside the allowed origins.
+    /// for a credential that no header can hold, `EndpointRefused` for a token address outside the allowed origins
+    /// or at an address that may not be connected to.
     pub fn new(settings: HttpSettings, auth: Auth) -> Result<Self, ProviderError> {
         let fail = |kind, message: &str| ProviderError::new(kind, "set up client", message);
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .no_proxy()
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -116,6 +120,7 @@ impl Http {
             }
             builder = builder.tls_certs_only(certificates);
         }
+        builder = settings.network.set_up(builder, &settings.allowed_origins);
         let client = builder.build().map_err(|_| {
             fail(
                 ErrorKind::TlsFailed,
@@ -230,7 +235,8 @@ impl Http {
             return Err(ProviderError::new(ErrorKind::EndpointRefused, operation, message));
         };
         if self.settings.allowed_origins.contains(&origin) {
-            return Ok(());
+            let checked = self.settings.network.check_literal(url);
+            return checked.map_err(|refusal| address_refused(operation, url, refusal));
         }
         let message = format!("the credential may not be sent to {origin}; nothing was sent there");
         Err(ProviderError::new(ErrorKind::EndpointRefused, operation, message))

@@ -2,6 +2,9 @@
 //!
 //! Reads transport failures. Their own texts are never shown, since they may hold the address.
 
+use url::Url;
+
+use super::address::{Refusal, SETTING};
 use super::client::CONNECT_TIMEOUT;
 use super::request::Request;
 use crate::provider::{ErrorKind, ProviderError};
@@ -9,7 +12,10 @@ use crate::provider::{ErrorKind, ProviderError};
 /// Reads a transport failure. A write that never had a connection was not sent; any other may have taken effect.
 pub(super) fn not_answered(request: &Request, error: &reqwest::Error) -> ProviderError {
     let host = request.url.host_str().unwrap_or_default();
-    let mut failure = match tls_error(error) {
+    if let Some(refusal) = cause::<Refusal>(error) {
+        return address_refused(request.operation, &request.url, *refusal);
+    }
+    let mut failure = match cause::<rustls::Error>(error) {
         Some(tls) => request.error(ErrorKind::TlsFailed, format!("{host}: {}", tls_message(tls))),
         None if error.is_connect() && error.is_timeout() => request
             .error(ErrorKind::Unreachable, format!("{host}: no connection within {} s", CONNECT_TIMEOUT.as_secs())),
@@ -22,16 +28,26 @@ pub(super) fn not_answered(request: &Request, error: &reqwest::Error) -> Provide
     failure
 }
 
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+/// A connection that was not made because of where it would have led. Nothing was sent.
+pub(super) fn address_refused(operation: &'static str, url: &Url, refusal: Refusal) -> ProviderError {
+    let host = url.host_str().unwrap_or_default();
+    let message = format!(
+        "{host} leads to {refusal}, where nothing is sent; if it is right, list it in the operator's {SETTING}"
+    );
+    ProviderError::new(ErrorKind::EndpointRefused, operation, message)
+}
+
+/// The first error of this type in the chain of causes.
+fn cause<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls);
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
         }
         // An I/O error hides what it wraps from `source`.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(tls) = wrapped.and_then(|w| tls_error(w)) {
-            return Some(tls);
+        if let Some(found) = wrapped.and_then(|w| cause(w)) {
+            return Some(found);
         }
         next = error.source();
     }

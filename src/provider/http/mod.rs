@@ -9,6 +9,8 @@
 //! | `token` | which token is sent, when is a new one fetched? |
 //! | `limiter` | how fast may the tenant be asked? |
 //! | `origin` | where may the credential go, how is an address built? |
+//! | `address` | which IP addresses may be connected to? (pure) |
+//! | `network` | how is a connection made, and where to? |
 //! | `page` | where does a listing go on? |
 //! | `retry_after` | how long are we asked to wait, what time is it there? |
 //!
@@ -16,14 +18,16 @@
 //! that asked.
 //!
 //! ```text
-//! send ─► allowed origin? ─► token ─► limiter ─► gate (writes) ─► one request ─► size, deadline, no redirect ─► Response
-//!                              ▲                                       │ token refused: once
-//!                              └───────────────────────────────────────┘
+//! send ─► allowed origin and address? ─► token ─► limiter ─► gate (writes) ─► one request ─► size, deadline, no redirect ─► Response
+//!                                          ▲                                       │ token refused: once
+//!                                          └───────────────────────────────────────┘
 //! ```
 
+mod address;
 mod client;
 mod failure;
 mod limiter;
+mod network;
 mod origin;
 mod page;
 mod request;
@@ -31,8 +35,10 @@ mod response;
 mod retry_after;
 mod token;
 
+pub use address::{AddressRules, Refusal};
 pub use client::{Auth, Http, HttpSettings};
 pub use limiter::{Limiter, Limits};
+pub use network::Network;
 pub use origin::{Base, Origin};
 pub use page::{NextLink, Trail, next_link};
 pub use request::Request;

@@ -22,15 +22,25 @@ impl Origin {
         }
         Some(Self {
             scheme: url.scheme().to_owned(),
-            host: url.host_str()?.trim_end_matches('.').to_ascii_lowercase(),
+            host: plain_host(url.host_str()?),
             port: url.port_or_known_default()?,
         })
     }
 
-    /// The host, for messages.
+    /// The host, without a trailing dot.
     pub fn host(&self) -> &str {
         &self.host
     }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// A host in the one spelling that origins are compared in.
+pub(super) fn plain_host(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 impl std::fmt::Display for Origin {

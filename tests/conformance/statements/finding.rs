@@ -60,6 +60,65 @@ pub async fn a_key_that_nobody_has_finds_nobody<S: Subject>() {
     }
 }
 
+/// Quotes, operators, line ends and the like around something that is there.
+fn hostile(real: &str) -> Vec<String> {
+    let ends = [
+        "\"",
+        "\\",
+        "\\\"",
+        "'",
+        "\" or \"1\" eq \"1",
+        "\" or email sw \"",
+        "\") or (email pr",
+        ")",
+        "*",
+        "%",
+        "%22",
+        "%00",
+        "\0",
+        "\r\nX-Evil: 1\r\n\r\n",
+        "\n",
+        "&email=",
+        "&search=*",
+        "#",
+        "?x",
+        "/..",
+        ";",
+        "+",
+        " ",
+        "\u{202e}",
+        "\u{200b}",
+        "\u{e9}",
+    ];
+    let starts = ["\"", "\\\"", "*", "(", "%", "..", "../", "\0", "\r\n", "\u{202e}", "=", "exact:"];
+    let around =
+        ends.iter().map(|end| format!("{real}{end}")).chain(starts.iter().map(|start| format!("{start}{real}")));
+    around.chain(["\0", "\r\n", "\u{202e}", "\" or \"\" eq \"", "..", "/", "?", "{}"].map(str::to_owned)).collect()
+}
+
+pub async fn a_key_is_data_and_never_syntax<S: Subject>() {
+    let stage = Stage::<S>::new().await;
+    let person = stage.somebody().await;
+    let places = |stage: &Stage<S>| -> Vec<(String, String)> {
+        stage.calls().into_iter().map(|call| (call.method.to_string(), call.path)).collect()
+    };
+    finds(&stage, UserKey::Email(person.email.clone()), &[&person.id]).await;
+    let ordinary = places(&stage);
+    for address in hostile(&person.email) {
+        finds(&stage, UserKey::Email(address.clone()), &[]).await;
+        let called = places(&stage);
+        assert!(called.iter().all(|call| ordinary.contains(call)), "{address:?} leads to {called:?}");
+    }
+    let Some(name) = person.username.filter(|_| S::CAPABILITIES.keys.username) else { return };
+    finds(&stage, UserKey::Username(name.clone()), &[&person.id]).await;
+    let ordinary = places(&stage);
+    for name in hostile(&name) {
+        finds(&stage, UserKey::Username(name.clone()), &[]).await;
+        let called = places(&stage);
+        assert!(called.iter().all(|call| ordinary.contains(call)), "{name:?} leads to {called:?}");
+    }
+}
+
 pub async fn what_does_not_exist_there_is_unsupported_and_nothing_is_sent<S: Subject>() {
     let stage = Stage::<S>::new().await;
     let can = stage.provider.capabilities();

@@ -28,6 +28,7 @@ impl Operator {
             .env("OPERATOR_NAMESPACE", &cluster.operator_namespace)
             .env("WATCH_NAMESPACES", &cluster.namespace)
             .env("LISTEN", "127.0.0.1:0")
+            .env("ALLOWED_ADDRESSES", "127.0.0.0/8,::1")
             .env("LOG", "info");
         let process = start.clone().spawn()?;
         Ok(Self { process, start, log })

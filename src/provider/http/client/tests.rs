@@ -4,6 +4,7 @@ use serde_json::json;
 use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
+use super::super::address::AddressRules;
 use super::super::is_unauthorized;
 use super::super::limiter::Limits;
 use super::super::origin::Base;
@@ -20,7 +21,14 @@ fn base(server: &MockServer) -> Base {
 }
 
 fn settings(server: &MockServer) -> HttpSettings {
-    HttpSettings::new(limiter(), vec![base(server).origin().clone()])
+    settings_for(&base(server))
+}
+
+/// For a server on this machine.
+fn settings_for(base: &Base) -> HttpSettings {
+    let rules = AddressRules::parse(&["127.0.0.0/8"]).unwrap();
+    let network = Network::new(rules, None, Vec::new()).unwrap();
+    HttpSettings { network, ..HttpSettings::new(limiter(), vec![base.origin().clone()]) }
 }
 
 fn source(server: &MockServer) -> TokenSource {
@@ -302,7 +310,7 @@ async fn raw(bytes: &'static [u8]) -> Url {
 
 async fn send_to(url: Url, write: bool) -> Result<Response, ProviderError> {
     let base = Base::new(url, &[]).unwrap();
-    let mut settings = HttpSettings::new(limiter(), vec![base.origin().clone()]);
+    let mut settings = settings_for(&base);
     settings.deadline = Duration::from_millis(300);
     let url = base.url("test", &["thing"]).unwrap();
     let request = if write { Request::write("w", Method::POST, url, &open()) } else { Request::get("r", url) };
@@ -467,7 +475,7 @@ async fn a_server_is_believed_only_with_a_certificate_of_the_given_authority() {
     let (_, stranger) = tls_server();
     let base = Base::new(url, &[]).unwrap();
     let send = |ca_bundle: Option<Vec<u8>>| {
-        let mut settings = HttpSettings::new(limiter(), vec![base.origin().clone()]);
+        let mut settings = settings_for(&base);
         settings.ca_bundle = ca_bundle;
         let request = Request::write("w", Method::POST, base.url("test", &["thing"]).unwrap(), &open());
         async move { keyed(settings).send(request).await }

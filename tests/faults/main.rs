@@ -1,0 +1,20 @@
+//! What can go wrong, made to go wrong, one named test each; `tests/README.md` lists which.
+//!
+//! The real operator against a real API server; the provider's side of the story comes from the provider.
+
+#![allow(clippy::disallowed_methods)] // they are the operator's rules; a test is a client of its own
+
+#[path = "../support/bed.rs"]
+mod bed;
+mod listener;
+#[allow(dead_code)] // a part of it is used
+#[path = "../cluster/objects.rs"]
+mod objects;
+#[path = "../support/rights.rs"]
+mod rights;
+
+mod authors;
+mod endpoints;
+mod proxies;
+mod tls;
+mod urls;
