@@ -22,7 +22,7 @@ impl Origin {
         }
         Some(Self {
             scheme: url.scheme().to_owned(),
-            host: plain_host(url.host_str()?),
+            host: Some(plain_host(url.host_str()?)).filter(|host| !host.is_empty())?,
             port: url.port_or_known_default()?,
         })
     }

@@ -283,7 +283,7 @@ impl Provider for Keycloak {
             return Err(unsupported(GROUPS, "Keycloak has no populations: name a group"));
         }
         let search = wire::group_search(name);
-        if search.is_empty() {
+        if search.is_empty() || search.contains('\0') {
             return Ok(Vec::new());
         }
         // In one piece: Keycloak sorts hits by name only, so that with pages one of two groups of the same name came
@@ -318,8 +318,9 @@ impl Provider for Keycloak {
             UserKey::Username(username) => ("username", username),
             UserKey::Email(email) => ("email", email),
         };
-        // An empty value is no criterion to Keycloak: it would answer everybody.
-        if value.trim().is_empty() {
+        // An empty value is no criterion to Keycloak: it would answer everybody. Its database holds no NUL, and a search
+        // for one is answered by a 400 (seen with 26.7.3).
+        if value.trim().is_empty() || value.contains('\0') {
             return Ok(Vec::new());
         }
         let query = [(name, value.as_str()), ("exact", "true"), ("briefRepresentation", "false")];

@@ -9,8 +9,10 @@ use crate::subject::{Act, POPULATION, Subject};
 
 /// Exactly these accounts are found.
 pub async fn finds<S: Subject>(stage: &Stage<S>, key: UserKey, expected: &[&str]) {
-    let found = stage.provider.find(&key).await.unwrap_or_else(|error| panic!("{key:?}: {error}"));
-    assert_eq!(ids(&found), expected, "{key:?}");
+    // Its own `Debug` shows nothing of a key.
+    let (UserKey::Id(text) | UserKey::Email(text) | UserKey::Username(text)) = &key;
+    let found = stage.provider.find(&key).await.unwrap_or_else(|error| panic!("{key:?} {text:?}: {error}"));
+    assert_eq!(ids(&found), expected, "{key:?} {text:?}");
 }
 
 pub async fn an_id_and_an_address_find_exactly_their_account<S: Subject>() {
