@@ -115,7 +115,7 @@ const TABLE: &[(&str, &str)] = &[
     ("https://idp\u{202e}.example", ""),
     ("https://xn--a.example", ""),
     ("https://evil.example\u{ff0f}idp.example", ""),
-    ("https://evil.example\u{2044}idp.example", "https://evil.xn--exampleidp-8v3f.example"),
+    ("https://evil.example\u{2044}idp.example", "https://evil.xn--exampleidp-896e.example"),
     ("https://idp.example\u{ff1a}8443", ""),
     // Numbers.
     ("https://127.0.0.1", "https://127.0.0.1"),
