@@ -2,19 +2,17 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::json;
 
+use super::context::Context;
 use crate::status::EventNote;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ReasonLabels;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "password-reset-operator";
-
-/// The longest note that the API server takes, in bytes.
-const MAX_NOTE: usize = 1024;
 
 /// Writes `status` by server-side apply and returns the object's new resource version. Nothing but status is sent.
 pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<String, kube::Error>
@@ -32,33 +30,28 @@ where
     Ok(patched.resource_version().unwrap_or_default())
 }
 
-/// Publishes events about `object`. An event that is refused is counted and never fails anything.
-pub async fn events<K>(recorder: &Recorder, metrics: &Metrics, object: &K, notes: &[EventNote])
+/// Publishes events about `object` and counts their reasons. One that is refused is counted as lost and never fails
+/// anything.
+pub async fn events<K>(context: &Context, kind: &'static str, object: &K, notes: &[EventNote])
 where
     K: Resource<DynamicType = ()>,
 {
+    let metrics = &context.metrics;
     for note in notes {
+        let labels = ReasonLabels { kind, reason: note.reason.as_str() };
+        metrics.ready_reasons.get_or_create(&labels).inc();
         let event = Event {
             type_: if note.warning { EventType::Warning } else { EventType::Normal },
             reason: note.reason.to_string(),
             action: note.action.to_string(),
-            note: Some(truncated(&note.note, MAX_NOTE).to_owned()),
+            note: Some(note.note.clone()),
             secondary: None,
         };
-        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
             metrics.events_lost.inc();
             tracing::debug!(%error, "an event could not be published");
         }
     }
-}
-
-/// The longest start of `text` that has at most `max` bytes and ends between characters.
-fn truncated(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The API for the namespaced kind `K` in `namespace`.
@@ -67,16 +60,4 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
     Api::namespaced(client.clone(), namespace)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::truncated;
-
-    #[test]
-    fn a_note_is_cut_between_characters() {
-        assert_eq!(truncated("aäb", 2), "a");
-        assert_eq!(truncated("aäb", 3), "aä");
-        assert_eq!(truncated("abc", 10), "abc");
-    }
 }

@@ -76,10 +76,16 @@ impl ListingCheck {
         }
     }
 
-    /// Takes in the next page, and tells how many of its accounts are new.
+    /// Takes in the next page. Where it is the last one (`next` is `None`), the listing has shown everybody.
     ///
-    /// *Errors*: it loops, repeats itself or does not end. The listing is then to be given up.
-    pub fn page(&mut self, page: &Page) -> Result<usize, ListingFault> {
+    /// *Errors*: it loops, repeats itself, does not end, or is cut short. The listing is then to be given up.
+    pub fn take(&mut self, page: &Page) -> Result<(), ListingFault> {
+        self.page(page)?;
+        if page.next.is_some() { Ok(()) } else { self.end() }
+    }
+
+    /// How many accounts of the next page are new.
+    fn page(&mut self, page: &Page) -> Result<usize, ListingFault> {
         self.pages += 1;
         self.announced = page.total.or(self.announced);
         let new = self.count(page);
@@ -120,13 +126,8 @@ impl ListingCheck {
         new
     }
 
-    /// How many distinct accounts have been listed.
-    pub fn distinct(&self) -> u64 {
-        self.distinct
-    }
-
-    /// Whether the listing that has just ended (`next` was `None`) has shown everybody.
-    pub fn end(&self) -> Result<(), ListingFault> {
+    /// Whether the listing that has just ended has shown everybody.
+    fn end(&self) -> Result<(), ListingFault> {
         let distinct = self.distinct;
         if self.whole_tenant && distinct == 0 {
             return Err(ListingFault::Nobody);

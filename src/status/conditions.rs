@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::text::cut;
 use crate::api::{ConditionType, Reason};
 
 /// The longest message of a condition, in bytes. The API allows 32768; a person reads a few lines.
@@ -117,11 +118,7 @@ pub(super) fn bounded(text: &str, max: usize) -> String {
         return text.to_owned();
     }
     let mark = " …";
-    let mut end = max - mark.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{mark}", &text[..end])
+    format!("{}{mark}", cut(text, max - mark.len()))
 }
 
 /// A time as the API server keeps it.

@@ -22,6 +22,7 @@ use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
 
 pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
+pub use text::cut;
 
 /// The status to write, and what goes with it.
 #[derive(Clone, Debug, PartialEq)]

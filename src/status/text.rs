@@ -6,6 +6,15 @@ use crate::api::password_reset_policy::Mode;
 
 use super::findings::Findings;
 
+/// The longest start of `text` that has at most `max` bytes and ends between characters.
+pub fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 pub(super) fn in_progress(mode: Mode) -> String {
     match mode {
         Mode::Enforce => "accounts are looked at, and a change is required of those that are due; see counts".into(),
@@ -112,4 +121,16 @@ pub(super) fn summary(found: &Findings) -> String {
     })
     .collect();
     if parts.is_empty() { "no accounts".into() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut("aäb", 2), "a");
+        assert_eq!(cut("aäb", 3), "aä");
+        assert_eq!(cut("abc", 10), "abc");
+    }
 }

@@ -35,11 +35,13 @@ use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
 use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
-use crate::status::{Difference, PolicyOutcome, report};
-use crate::telemetry::metrics::ReasonLabels;
+use crate::status::{self, Difference, PolicyOutcome, report};
 
 /// How long one slice works at most, so that a suspend, an edit or a delete takes effect at once.
 const SLICE: Duration = Duration::from_secs(8);
+
+/// A reconcile token is kept in status up to so many bytes.
+const MAX_TOKEN: usize = 1024;
 
 /// Reconciles a policy: one slice.
 pub async fn reconcile(object: Arc<PolicyObject>, context: Arc<Context>) -> Result<Action, Error> {
@@ -139,11 +141,7 @@ async fn say(
         run.written_version = version.parse().ok();
         run.written = Some(report.status);
         run.written_at = Some(Instant::now());
-        for note in &report.events {
-            let labels = ReasonLabels { kind: "PasswordResetPolicy", reason: note.reason.as_str() };
-            context.metrics.ready_reasons.get_or_create(&labels).inc();
-        }
-        publish::events(&context.recorder, &context.metrics, policy, &report.events).await;
+        publish::events(context, "PasswordResetPolicy", policy, &report.events).await;
     } else if report.difference == Difference::Counters {
         next = next.min(pace);
     }
@@ -153,7 +151,7 @@ async fn say(
 /// The run of this policy at this generation and token, begun anew where one of them changed.
 async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace: &str, name: &str) -> Run {
     let (uid, generation) = (policy.uid().unwrap_or_default(), policy.metadata.generation.unwrap_or_default());
-    let token = policy.annotations().get(RECONCILE_ANNOTATION).map(|token| bounded(token));
+    let token = policy.annotations().get(RECONCILE_ANNOTATION).map(|token| status::cut(token, MAX_TOKEN).to_owned());
     let before = context.runs.take(namespace, name);
     let mut run = match before {
         Some(run) if run.uid == uid && run.generation == generation => run,
@@ -204,15 +202,6 @@ fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
             t.name == target.name && t.completed_at.is_some() && (looks || nobody_due)
         });
     }
-}
-
-/// A reconcile token as status can hold it: at most 1024 bytes.
-fn bounded(token: &str) -> String {
-    let mut end = token.len().min(1024);
-    while !token.is_char_boundary(end) {
-        end -= 1;
-    }
-    token[..end].to_owned()
 }
 
 /// The status that the next report is compared with: what was written last, where the store still shows an older object.

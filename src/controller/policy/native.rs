@@ -139,11 +139,7 @@ async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
     let mut accounts: Vec<Account> = Vec::new();
     loop {
         let page = work.provider().list(&Listing::Tenant, cursor.as_ref()).await.map_err(Halt::Tenant)?;
-        let mut checked = check.page(&page).map(|_| ());
-        if page.next.is_none() {
-            checked = checked.and_then(|()| check.end());
-        }
-        if let Err(fault) = checked {
+        if let Err(fault) = check.take(&page) {
             return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));
         }
         accounts.extend(page.accounts);

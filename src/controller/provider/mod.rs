@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 
 use super::context::Context;
 use super::registry::{Entry, ProviderId};
@@ -23,7 +23,6 @@ use super::{ClusterProviderObject, ProviderObject, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
 use crate::api::{ClusterIdentityProvider, IdentityProvider};
 use crate::status::{Report, provider_report};
-use crate::telemetry::metrics::ReasonLabels;
 
 /// One provider object, of whichever kind.
 struct Subject {
@@ -55,7 +54,7 @@ pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Cont
         let api: Api<IdentityProvider> = Api::namespaced(context.client.clone(), &namespace);
         publish::status(&api, &name, &report.status).await?;
     }
-    say(&context, "IdentityProvider", provider, &report).await;
+    publish::events(&context, "IdentityProvider", provider, &report.events).await;
     Ok(action)
 }
 
@@ -77,7 +76,7 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
         let api: Api<ClusterIdentityProvider> = Api::all(context.client.clone());
         publish::status(&api, &name, &report.status).await?;
     }
-    say(&context, "ClusterIdentityProvider", provider, &report).await;
+    publish::events(&context, "ClusterIdentityProvider", provider, &report.events).await;
     Ok(action)
 }
 
@@ -100,16 +99,6 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
 
 /// A Ready provider costs no call here; this is only the resync of its object.
 const IDLE: Duration = Duration::from_secs(3600);
-
-async fn say<K>(context: &Context, kind: &'static str, object: &K, report: &Report<IdentityProviderStatus>)
-where
-    K: Resource<DynamicType = ()>,
-{
-    for note in &report.events {
-        context.metrics.ready_reasons.get_or_create(&ReasonLabels { kind, reason: note.reason.as_str() }).inc();
-    }
-    publish::events(&context.recorder, &context.metrics, object, &report.events).await;
-}
 
 fn undecodable<K: ResourceExt>(kind: &'static str, object: &K) -> Action {
     tracing::error!(

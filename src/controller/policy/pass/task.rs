@@ -294,11 +294,7 @@ impl Pass {
         };
         let page = work.provider().list(&reading.listing, reading.cursor.as_ref()).await.map_err(Halt::Tenant)?;
         let received = Instant::now();
-        let mut checked = reading.check.page(&page).map(|_| ());
-        if page.next.is_none() {
-            checked = checked.and_then(|()| reading.check.end());
-        }
-        if let Err(fault) = checked {
+        if let Err(fault) = reading.check.take(&page) {
             return Err(match (kind, self.tasks.front()) {
                 (Kind::Exclude, Some(Task::ExcludeMembers(place, _))) => {
                     tracing::warn!(%fault, "the members of an exclusion cannot be listed completely");
