@@ -64,6 +64,10 @@ expect "two namespaces: a Role each, no ClusterRole" \
 	"$three 3 Role 3 RoleBinding 1 Service 1 ServiceAccount " "$(kinds two)"
 expect "two namespaces and the cluster kind: a ClusterRole, and a Role for its events" \
 	" 1 ClusterRole 1 ClusterRoleBinding$three 4 Role 4 RoleBinding 1 Service 1 ServiceAccount " "$(kinds two-cluster)"
+render three --set replicas=3 && expect "several replicas: an election, and the right to the lease" "2 1" \
+	"$(grep -c 'resources: \[leases\]' "$work/three.yaml") $(grep -A1 'LEADER_ELECT' "$work/three.yaml" | grep -c 'value: "true"')"
+expect "one replica: no election, and no right to leases" "0 1" \
+	"$(grep -c 'resources: \[leases\]' "$work/all.yaml") $(grep -A1 'LEADER_ELECT' "$work/all.yaml" | grep -c 'value: "false"')"
 expect "no Secret by default" "0" "$(grep -c 'resources: \[secrets\]' "$work/all.yaml" || true)"
 expect "Secrets by name" "1" "$(grep -c -- '- pingone-shared' "$work/secrets.yaml" || true)"
 expect "namespaces reach the operator" "1" "$(grep -c 'value: "security,it-support"' "$work/two.yaml" || true)"

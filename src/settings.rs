@@ -61,6 +61,34 @@ pub struct Settings {
     /// How many policies (and as many providers) are reconciled at once.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+
+    /// Whether several processes of this operator run, of which the holder of a lease acts and the others stand by.
+    #[arg(long, env = "LEADER_ELECT", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+    pub leader_elect: bool,
+
+    /// Seconds after which a standby takes a lease that is not renewed any more.
+    #[arg(long, env = "LEASE_DURATION_SECONDS", default_value_t = 15)]
+    pub lease_duration_seconds: u16,
+
+    /// Seconds after its last successful renewal at which the holder of the lease stops acting.
+    #[arg(long, env = "LEASE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
+    pub lease_renew_deadline_seconds: u16,
+
+    /// Seconds between two renewals of the lease.
+    #[arg(long, env = "LEASE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
+    pub lease_retry_period_seconds: u16,
+
+    /// Seconds after which a watch of the API server is begun anew. A connection that is dead is noticed 5 s later.
+    #[arg(long, env = "WATCH_TIMEOUT_SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub watch_timeout_seconds: u32,
+
+    /// Seconds that a call to the API server may take.
+    #[arg(long, env = "CALL_TIMEOUT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub call_timeout_seconds: u32,
+
+    /// Seconds without any answer to one of its watches after which /livez says that the process has to be restarted.
+    #[arg(long, env = "WATCH_SILENCE_SECONDS", default_value_t = 110, value_parser = clap::value_parser!(u32).range(1..))]
+    pub watch_silence_seconds: u32,
 }
 
 impl Settings {

@@ -13,7 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use password_reset_operator::generate::generated_files;
 use password_reset_operator::settings::Settings;
-use rights::{Readable, SERVICE_ACCOUNT, grant, install, install_for, rules};
+use rights::{Readable, SERVICE_ACCOUNT, allow_election, grant, install, install_for, rules};
 
 const OURS: &str = "passwordreset.dev";
 const EVENTS: &str = "events.k8s.io";
@@ -131,6 +131,26 @@ async fn with_named_namespaces_nothing_is_granted_in_others() {
 }
 
 #[tokio::test]
+async fn several_replicas_may_use_one_lease_and_no_other() {
+    let client = testbed::control_plane::shared().await.expect("a control plane").client().await.expect("a client");
+    let own = testbed::control_plane::create_namespace(&client, "operator").await.expect("a namespace");
+    let other = testbed::control_plane::create_namespace(&client, "other").await.expect("a namespace");
+    install(&client, &own, SERVICE_ACCOUNT).await;
+    let may = Asking::new(&client, &own);
+    let leases = ("coordination.k8s.io", "leases");
+    assert_eq!(
+        may.allowed(leases, &own, Some("password-reset-operator"), &VERBS).await,
+        NONE,
+        "one replica needs none"
+    );
+    allow_election(&client, &own, SERVICE_ACCOUNT).await;
+    let ours = may.allowed(leases, &own, Some("password-reset-operator"), &VERBS).await;
+    assert_eq!(ours, ["get", "watch", "create", "update"]);
+    assert_eq!(may.allowed(leases, &own, Some("another"), &VERBS).await, ["create"]);
+    assert_eq!(may.allowed(leases, &other, Some("password-reset-operator"), &VERBS).await, NONE);
+}
+
+#[tokio::test]
 async fn a_grant_is_for_one_secret_and_for_reading() {
     let client = testbed::control_plane::shared().await.expect("a control plane").client().await.expect("a client");
     let own = testbed::control_plane::create_namespace(&client, "operator").await.expect("a namespace");
@@ -152,7 +172,7 @@ fn no_rule_has_a_wildcard_or_names_a_secret() {
         .collect();
     assert_eq!(
         files.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["cluster-providers", "events", "namespaced", "operator-namespace"]
+        ["cluster-providers", "events", "leader-election", "namespaced", "operator-namespace"]
     );
     for file in files {
         for rule in rules(&file) {

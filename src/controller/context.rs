@@ -7,6 +7,7 @@ use kube::Client;
 use kube::runtime::events::Recorder;
 use tokio_util::sync::CancellationToken;
 
+use super::leader::Leadership;
 use super::ledger_store::LedgerStore;
 use super::policy::runs::Runs;
 use super::references::References;
@@ -62,6 +63,8 @@ pub struct Context {
     pub runs: Runs,
     /// Has other objects looked at.
     pub wake: Wake,
+    /// Whether this process may act; asked right before each write.
+    pub leadership: Leadership,
     /// Cancelled when the process stops: no further write is sent.
     pub stopping: CancellationToken,
     /// When the process started.

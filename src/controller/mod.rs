@@ -3,6 +3,9 @@
 //! | file | what it answers |
 //! |---|---|
 //! | [`api_server`] | where the API server is, and how it is asked |
+//! | [`prepare`], [`run`](mod@run) | starting: what has to be there first; and stopping |
+//! | [`leader`] | which process acts, when several run |
+//! | [`calls`], [`pulse`] | how calls to the API server are bounded, and whether the watches still hear from it |
 //! | [`context`] | what every reconcile can reach |
 //! | [`streams`], [`wake`] | which objects are there, and who is looked at again because something else changed |
 //! | [`references`] | what the Secrets and ConfigMaps hold that objects refer to |
@@ -14,13 +17,17 @@
 //! | [`policy`] | the policy kind: one bounded slice of a campaign for each reconcile |
 
 pub mod api_server;
+pub mod calls;
 pub mod context;
 pub mod credentials;
+pub mod leader;
 pub mod ledger_store;
 pub mod policy;
+pub mod prepare;
 pub mod process;
 pub mod provider;
 pub mod publish;
+pub mod pulse;
 pub mod references;
 pub mod registry;
 pub mod retention;

@@ -15,7 +15,7 @@ pub fn is_gone(opener: &Opener) -> bool {
 }
 
 /// The name of this host, in a cluster the pod's; empty where it has none.
-fn host() -> &'static str {
+pub fn host() -> &'static str {
     static HOST: OnceLock<String> = OnceLock::new();
     HOST.get_or_init(|| {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -11,19 +11,18 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::calls;
+use super::streams::{Rests, Watching};
 use super::wake::{Dependant, Wake};
 
 /// How long a refused watch rests before it is tried again.
 const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
-/// The longest rest of a watch that fails for another reason.
-const MAX_RETRY: Duration = Duration::from_secs(30);
-/// Seconds after which the API server ends a watch, so that a dead connection is noticed within a minute.
-const WATCH_SECONDS: u32 = 45;
 /// How long a first answer is waited for before an object counts as not known yet.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
@@ -109,7 +108,7 @@ impl Drop for Followed {
 
 /// All watches by name of this process.
 pub struct References {
-    client: Client,
+    watching: Watching,
     wake: Wake,
     followed: Mutex<HashMap<Reference, Followed>>,
 }
@@ -121,8 +120,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl References {
     /// No watch yet.
-    pub fn new(client: Client, wake: Wake) -> Self {
-        Self { client, wake, followed: Mutex::default() }
+    pub fn new(watching: Watching, wake: Wake) -> Self {
+        Self { watching, wake, followed: Mutex::default() }
     }
 
     /// What `reference` holds now. Starts its watch if need be, waits a few seconds for the first answer, and wakes
@@ -188,14 +187,17 @@ impl References {
         let dependants = Arc::new(Mutex::new(HashSet::new()));
         let publish = Publish { tx, dependants: dependants.clone(), wake: self.wake.clone() };
         let Reference { kind, namespace, name } = reference.clone();
+        // The pulse ends with the client, and so with the task.
+        let client = calls::noted(&self.watching.client, &self.watching.pulses.begin(kind.name()));
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(self.watching.seconds);
         let task = match kind {
             Kind::Secret => {
-                let api = Api::<Secret>::namespaced(self.client.clone(), &namespace);
-                tokio::spawn(follow(api, name, publish, secret_content))
+                let api = Api::<Secret>::namespaced(client, &namespace);
+                tokio::spawn(follow(api, config, publish, secret_content))
             }
             Kind::ConfigMap => {
-                let api = Api::<ConfigMap>::namespaced(self.client.clone(), &namespace);
-                tokio::spawn(follow(api, name, publish, config_map_content))
+                let api = Api::<ConfigMap>::namespaced(client, &namespace);
+                tokio::spawn(follow(api, config, publish, config_map_content))
             }
         };
         Followed { seen, dependants, task }
@@ -243,38 +245,27 @@ impl Publish {
     }
 }
 
-async fn follow<K>(api: Api<K>, name: String, publish: Publish, content: fn(K) -> Content)
+async fn follow<K>(api: Api<K>, config: watcher::Config, publish: Publish, content: fn(K) -> Content)
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
-    let mut events = watcher(api, config).boxed();
+    let mut events = watcher(api, config).backoff(Rests::default()).boxed();
     let mut listed = None;
-    let mut rest = Duration::from_millis(500);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => {
-                rest = Duration::from_millis(500);
-                match event {
-                    Event::Init => listed = None,
-                    Event::InitApply(object) => listed = Some(object),
-                    Event::InitDone => {
-                        publish.say(listed.take().map_or(Seen::Absent, |o| Seen::Present(Arc::new(content(o)))));
-                    }
-                    Event::Apply(object) => publish.say(Seen::Present(Arc::new(content(object)))),
-                    Event::Delete(_) => publish.say(Seen::Absent),
-                }
+            Ok(Event::Init) => listed = None,
+            Ok(Event::InitApply(object)) => listed = Some(object),
+            Ok(Event::InitDone) => {
+                publish.say(listed.take().map_or(Seen::Absent, |o| Seen::Present(Arc::new(content(o)))));
             }
+            Ok(Event::Apply(object)) => publish.say(Seen::Present(Arc::new(content(object)))),
+            Ok(Event::Delete(_)) => publish.say(Seen::Absent),
             Err(error) if is_forbidden(&error) => {
                 publish.say(Seen::Forbidden);
                 tokio::time::sleep(FORBIDDEN_RETRY).await;
             }
             // What was seen last stays: an API server that is away says nothing about the object.
-            Err(error) => {
-                tracing::debug!(%error, "watch of a referenced object failed");
-                tokio::time::sleep(rest).await;
-                rest = (rest * 2).min(MAX_RETRY);
-            }
+            Err(error) => tracing::debug!(%error, "the watch of a referenced object failed and is begun anew"),
         }
     }
 }

@@ -7,40 +7,47 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{ListParams, PostParams};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::api_server;
 use super::context::Context;
+use super::leader::{Elector, Leadership};
 use super::ledger_store::LedgerStore;
+use super::prepare::prepare;
+use super::pulse::Pulses;
 use super::references::References;
 use super::registry::{ProviderId, Registry};
-use super::streams::{self, Guarded, Part};
-use super::wake::WakeBuilder;
-use super::{policy, provider, retention};
+use super::streams::{self, Guarded, Watching};
+use super::wake::{Dependant, WakeBuilder};
+use super::{PolicyObject, calls, policy, provider, retention};
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
+use crate::plan::leadership::Terms;
 use crate::provider::http::{AddressRules, Network};
 use crate::settings::Settings;
 use crate::telemetry::metrics::{Metrics, ReconcileLabels};
 use crate::telemetry::server::{self, Readiness};
 
 /// The name in events and the prefix of ours in the API server's audit log.
-const NAME: &str = "password-reset-operator";
+pub(super) const NAME: &str = "password-reset-operator";
 /// A reconcile that takes longer hangs in a call to the API server; it is given up and tried again.
 const RECONCILE_DEADLINE: Duration = Duration::from_secs(120);
-/// How long the API server or a missing CRD is waited for before it is looked for again.
-const START_RETRY: Duration = Duration::from_secs(5);
+/// When a reconcile is tried again that did not come to its end.
+const RETRY: Duration = Duration::from_secs(5);
 /// How often what is remembered of deleted objects is forgotten.
 const FORGET_PERIOD: Duration = Duration::from_secs(30);
+/// How long reconciles that run are waited for when the process stops. With [`CLOSE`] and the release of the lease it is
+/// well below the 30 s that Kubernetes gives.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long the recording of open batches may take after that.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// A reconcile that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +63,22 @@ pub enum Error {
     Deadline,
 }
 
-/// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig cannot be used, or `LISTEN` cannot be bound.
+/// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig or the settings of the lease cannot be used,
+/// `LISTEN` cannot be bound, or the lease was lost, after which only a fresh process may stand by again.
 pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
+    let terms = Terms::new(
+        settings.lease_duration_seconds,
+        settings.lease_renew_deadline_seconds,
+        settings.lease_retry_period_seconds,
+    )
+    .map_err(anyhow::Error::msg)?;
     let metrics = Arc::new(Metrics::default());
-    let readiness = Readiness::default();
+    let (readiness, pulses) = (Readiness::default(), Pulses::default());
     let listener = tokio::net::TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("LISTEN: cannot listen on {}; name a free address", settings.listen))?;
-    let health = axum::serve(listener, server::router(metrics.clone(), readiness.clone()))
+    let health = axum::serve(listener, server::router(metrics.clone(), readiness.clone(), alive(&settings, &pulses)))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let health = tokio::spawn(health.into_future());
 
@@ -75,21 +89,26 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     if settings.operator_namespace.is_empty() {
         settings.operator_namespace = config.default_namespace.clone();
     }
-    let client = Client::try_from(config)?;
-    let started = tokio::select! {
-        started = prepare(&client, &settings) => started,
+    let unbounded = Client::try_from(config.clone())?;
+    let deadline = Duration::from_secs(settings.call_timeout_seconds.into());
+    // Who asks whether everything is there acts on nothing yet.
+    let asking = calls::bounded(&unbounded, deadline, &Leadership::always());
+    let (service_account, cluster_kind) = tokio::select! {
+        started = prepare(&asking, &settings) => started,
         () = stop.cancelled() => return Ok(()),
     };
-    let Some((service_account, cluster_kind)) = started else { return Ok(()) };
     if let Err(error) = network.find_api_server().await {
         tracing::warn!(
             "the API server's own name does not resolve ({error}); providers known by name wait until it does"
         );
     }
+    let leadership = if settings.leader_elect { Leadership::none() } else { Leadership::always() };
+    let client = calls::bounded(&unbounded, deadline, &leadership);
+    let watching = Watching { client: client.clone(), seconds: settings.watch_timeout_seconds, pulses };
     let namespaces = settings.namespaces();
-    let (policies, policy_parts) = streams::namespaced::<PasswordResetPolicy>(&client, &namespaces);
-    let (providers, provider_parts) = streams::namespaced::<IdentityProvider>(&client, &namespaces);
-    let cluster = cluster_kind.then(|| streams::cluster::<ClusterIdentityProvider>(&client));
+    let (policies, policy_parts) = streams::namespaced::<PasswordResetPolicy>(&watching, &namespaces);
+    let (providers, provider_parts) = streams::namespaced::<IdentityProvider>(&watching, &namespaces);
+    let cluster = cluster_kind.then(|| streams::cluster::<ClusterIdentityProvider>(&watching));
 
     let mut wake = WakeBuilder::default();
     let policy_parts: Vec<_> = policy_parts.into_iter().map(|p| (wake.policies(p.namespace.clone()), p)).collect();
@@ -108,10 +127,12 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         cluster_providers,
         references: References::new(client.clone(), wake.clone()),
         network,
+        references: References::new(watching, wake.clone()),
         registry: Registry::default(),
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
         wake,
+        leadership: leadership.clone(),
         stopping: stop.clone(),
         started: Timestamp::now(),
         service_account,
@@ -119,50 +140,96 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         settings,
     });
 
-    let mut controllers = tokio::task::JoinSet::new();
-    for (woken, mut part) in provider_parts {
-        part.touched = waking(part.touched, context.clone(), |p| {
-            ProviderId::Namespaced(p.namespace().unwrap_or_default(), p.name_any())
-        });
-        controllers.spawn(control(
-            "IdentityProvider",
-            part,
-            woken,
-            context.clone(),
-            stop.clone(),
-            provider::reconcile_namespaced,
-        ));
+    let leads = CancellationToken::new();
+    // Both end with this function.
+    let (mut watches, mut controllers) = (JoinSet::new(), JoinSet::new());
+    let begin = |kind| Beginning { kind, context: context.clone(), leads: leads.clone(), stop: stop.clone() };
+    for (woken, part) in provider_parts {
+        let id = |object: &ObjectRef<_>| {
+            ProviderId::Namespaced(object.namespace.clone().unwrap_or_default(), object.name.clone())
+        };
+        watches.spawn(tell_of_provider(part.changed, context.clone(), id));
+        let begin = begin("IdentityProvider");
+        controllers.spawn(control(begin, part.store, woken, provider::reconcile_namespaced));
     }
-    if let Some((woken, mut part)) = cluster_part {
-        part.touched = waking(part.touched, context.clone(), |p| ProviderId::Cluster(p.name_any()));
-        let kind = "ClusterIdentityProvider";
-        controllers.spawn(control(kind, part, woken, context.clone(), stop.clone(), provider::reconcile_cluster));
+    if let Some((woken, part)) = cluster_part {
+        watches.spawn(tell_of_provider(part.changed, context.clone(), |o| ProviderId::Cluster(o.name.clone())));
+        let begin = begin("ClusterIdentityProvider");
+        controllers.spawn(control(begin, part.store, woken, provider::reconcile_cluster));
     }
     for (woken, part) in policy_parts {
-        controllers.spawn(control(
-            "PasswordResetPolicy",
-            part,
-            woken,
-            context.clone(),
-            stop.clone(),
-            policy::reconcile,
-        ));
+        watches.spawn(tell_of_policy(part.changed, context.clone()));
+        controllers.spawn(control(begin("PasswordResetPolicy"), part.store, woken, policy::reconcile));
     }
-    let ready = async {
-        context.providers_known().await;
-        context.policies.ready().await;
-        readiness.ready();
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-        tokio::join!(retention::run(&context), forget_deleted(&context));
+
+    let mut elector = match context.settings.leader_elect {
+        true => Some(Elector::new(&config, &context.settings.operator_namespace, terms, leadership)?),
+        false => None,
     };
-    tokio::select! {
-        () = ready => {}
-        () = stop.cancelled() => {}
+    if let Some(elector) = &mut elector {
+        tokio::select! {
+            // Who does not know yet what there is could not work, and leaves the lease to others.
+            () = async { known(&context, &readiness).await; elector.acquire().await } => {}
+            () = stop.cancelled() => return Ok(()),
+        }
     }
-    while controllers.join_next().await.is_some() {}
+    leads.cancel();
+    let work = async {
+        tokio::select! {
+            () = async {
+                known(&context, &readiness).await;
+                tokio::join!(retention::run(&context), forget_deleted(&context));
+            } => {}
+            () = stop.cancelled() => {}
+        }
+        finish(&mut controllers, &context).await;
+    };
+    match &mut elector {
+        None => work.await,
+        // Renewed to the end: what is finished in the last seconds is recorded as the leader.
+        Some(elector) => tokio::select! {
+            () = work => elector.release().await,
+            () = elector.keep() => {
+                stop.cancel();
+                anyhow::bail!("the lease is lost: another process may act by now, and this one ends");
+            }
+        },
+    }
     health.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until every object that is served is known, and says that the process is ready.
+async fn known(context: &Context, readiness: &Readiness) {
+    context.providers_known().await;
+    context.policies.ready().await;
+    if readiness.ready() {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    }
+}
+
+/// Waits for reconciles that run, not for ever, and records how far each campaign has come.
+async fn finish(controllers: &mut JoinSet<()>, context: &Context) {
+    let ended = async { while controllers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!("calls that are still on the way are not waited for any longer");
+        controllers.shutdown().await;
+    }
+    if tokio::time::timeout(CLOSE, context.runs.put_down()).await.is_err() {
+        tracing::warn!("not every open batch could be closed; its accounts are read before anything is sent");
+    }
+}
+
+/// Whether the process has to be started again, for `/livez`.
+fn alive(settings: &Settings, pulses: &Pulses) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
+    let (limit, pulses) = (Duration::from_secs(settings.watch_silence_seconds.into()), pulses.clone());
+    move || match pulses.silent(limit) {
+        None => Ok(()),
+        Some((kind, silence)) => {
+            Err(format!("a watch of {kind} objects has not been answered for {} s", silence.as_secs()))
+        }
+    }
 }
 
 async fn forget_deleted(context: &Context) {
@@ -172,19 +239,20 @@ async fn forget_deleted(context: &Context) {
     }
 }
 
-/// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once.
+/// Cancelled by SIGTERM or SIGINT. A second SIGINT, from somebody at a keyboard, ends the process at once; a second
+/// SIGTERM changes nothing, since whoever sends it has a SIGKILL for the impatient.
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        for round in 0..2 {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            if round == 0 {
+        loop {
+            let interrupted = tokio::select! { _ = term.recv() => false, _ = int.recv() => true };
+            if !stopped.is_cancelled() {
                 tracing::info!("stopping: no new work is taken, calls on the way are waited for");
                 stopped.cancel();
-            } else {
+            } else if interrupted {
                 std::process::exit(1);
             }
         }
@@ -271,32 +339,75 @@ async fn who_am_i(client: &Client, settings: &Settings) -> String {
 /// Has the policies of a touched provider looked at: a deletion is told by nobody else.
 fn waking<K>(
     touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
-    context: Arc<Context>,
-    id: fn(&Guarded<K>) -> ProviderId,
-) -> BoxStream<'static, Result<Guarded<K>, watcher::Error>>
-where
-    K: Resource<DynamicType = ()> + Send + 'static,
-{
-    touched.inspect_ok(move |object| context.wake_policies_of(&id(object))).boxed()
+async fn config() -> anyhow::Result<kube::Config> {
+    let mut config = kube::Config::infer()
+        .await
+        .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
+    // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
+    // repeat POSTs and obey a `Retry-After` of any length.
+    config.default_retry = false;
+    Ok(config)
 }
 
-/// One controller: touched and woken objects in, reconciles with a deadline and a panic guard out.
-async fn control<K, R, F>(
-    kind: &'static str,
-    part: Part<K>,
-    woken: BoxStream<'static, ObjectRef<Guarded<K>>>,
+/// Has a provider that has changed looked at, and the policies that name its tenant: its deletion is told by nobody else.
+async fn tell_of_provider<K>(
+    mut changed: BoxStream<'static, ObjectRef<Guarded<K>>>,
     context: Arc<Context>,
+    id: impl Fn(&ObjectRef<Guarded<K>>) -> ProviderId,
+) where
+    K: Resource<DynamicType = ()> + 'static,
+{
+    while let Some(object) = changed.next().await {
+        let id = id(&object);
+        context.wake_provider(&id);
+        context.wake_policies_of(&id);
+    }
+}
+
+/// Has a policy that has changed looked at.
+async fn tell_of_policy(mut changed: BoxStream<'static, ObjectRef<PolicyObject>>, context: Arc<Context>) {
+    while let Some(object) = changed.next().await {
+        context.wake.wake(&Dependant::Policy(object.namespace.unwrap_or_default(), object.name));
+    }
+}
+
+/// What a controller begins with.
+struct Beginning {
+    kind: &'static str,
+    context: Arc<Context>,
+    /// Cancelled when this process may act.
+    leads: CancellationToken,
+    /// Cancelled when it has to end.
     stop: CancellationToken,
+}
+
+/// One controller: woken objects in, reconciles with a deadline and a panic guard out. Until this process may act,
+/// whoever is woken is forgotten; then all are looked at.
+async fn control<K, R, F>(
+    begin: Beginning,
+    store: Store<Guarded<K>>,
+    mut woken: BoxStream<'static, ObjectRef<Guarded<K>>>,
     reconcile: R,
 ) where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     R: Fn(Arc<Guarded<K>>, Arc<Context>) -> F + Copy + Send + Sync + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
+    let Beginning { kind, context, leads, stop } = begin;
+    loop {
+        tokio::select! {
+            biased;
+            () = leads.cancelled() => break,
+            () = stop.cancelled() => return,
+            object = woken.next() => if object.is_none() { return },
+        }
+    }
     let config = controller::Config::default().concurrency(context.settings.concurrency);
-    Controller::for_stream(part.touched, part.store)
+    // The watch runs beside it and wakes: a controller pauses all that it hears when one of its own streams fails.
+    Controller::for_stream(futures::stream::pending(), store)
         .with_config(config)
         .reconcile_on(woken)
+        .reconcile_all_on(futures::stream::once(std::future::ready(())))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(
             move |object, context: Arc<Context>| async move {
@@ -316,7 +427,7 @@ async fn control<K, R, F>(
             },
             move |object, error, _| {
                 tracing::warn!(kind, name = object.name_any(), namespace = object.namespace(), %error, "reconcile failed");
-                Action::requeue(START_RETRY)
+                Action::requeue(RETRY)
             },
             context,
         )

@@ -1,25 +1,65 @@
 //! One stream of objects of a kind over all namespaces that are served.
+//!
+//! Each watch has its own pace: one that fails rests longer each time, and holds up nobody but itself.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
+use std::future::ready;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-/// Seconds after which the API server ends a watch, so that a dead connection is noticed within a minute.
-const WATCH_SECONDS: u32 = 45;
+use super::calls;
+use super::pulse::Pulses;
+
+/// The longest rest of a watch that fails, so that it is back soon after whatever was wrong is mended.
+const LONGEST_REST: Duration = Duration::from_secs(20);
 /// Objects per page of a list.
 const PAGE: u32 = 200;
 
 /// An object that may not decode: one bad object never stops the others.
 pub type Guarded<K> = DeserializeGuard<K>;
 
-/// One watch of a kind: the stream of what has been touched, and the store that polling it fills.
+/// What every watch needs.
+#[derive(Clone)]
+pub struct Watching {
+    /// The API server.
+    pub client: Client,
+    /// Seconds after which the API server ends a watch and it is begun anew: at most so long, and 5 s, a connection can
+    /// be dead without being noticed.
+    pub seconds: u32,
+    /// Where answers are noted.
+    pub pulses: Pulses,
+}
+
+/// The rests of a watch that fails: kube's own, which grow and differ by chance, but none longer than [`LONGEST_REST`].
+#[derive(Default)]
+pub struct Rests(watcher::DefaultBackoff);
+
+impl Iterator for Rests {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|rest| rest.min(LONGEST_REST))
+    }
+}
+
+impl Backoff for Rests {
+    /// Nothing: it is called for every event, and a watcher (kube 5.0) says that a list begins before the list fails, so
+    /// that the rests would never grow. They start anew by themselves after two minutes without a failure.
+    fn reset(&mut self) {}
+}
+
+/// One watch of a kind: the stream of what has changed, and the store that polling it fills.
 pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     /// The namespace that is watched; `None` for all, and for cluster-scoped kinds.
     pub namespace: Option<String>,
@@ -27,8 +67,9 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub store: reflector::Store<Guarded<K>>,
     /// Whether the first list is in the store.
     listed: watch::Receiver<bool>,
-    /// What has been touched.
-    pub touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
+    /// What has changed; the store shows it by then. After a new list that is everything, and what the list before had
+    /// and the new one has not: nobody else tells that it was deleted.
+    pub changed: BoxStream<'static, ObjectRef<Guarded<K>>>,
 }
 
 /// The objects of one kind, whichever watch they came by.
@@ -73,7 +114,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
 /// Watches a namespaced kind, with one watch for each of `namespaces`; an empty list means one watch over all.
 ///
 /// Each watch has its own store, since the list of one namespace must not remove the objects of another.
-pub fn namespaced<K>(client: &Client, namespaces: &[String]) -> (Stores<K>, Vec<Part<K>>)
+pub fn namespaced<K>(watching: &Watching, namespaces: &[String]) -> (Stores<K>, Vec<Part<K>>)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -84,15 +125,15 @@ where
         + 'static,
 {
     let parts = if namespaces.is_empty() {
-        vec![part(Api::all(client.clone()), None)]
+        vec![part(watching, Api::all, None)]
     } else {
-        namespaces.iter().map(|n| part(Api::namespaced(client.clone(), n), Some(n.clone()))).collect()
+        namespaces.iter().map(|n| part(watching, |client| Api::namespaced(client, n), Some(n.clone()))).collect()
     };
     (Stores(parts.iter().map(Part::watched).collect()), parts)
 }
 
 /// Watches a cluster-scoped kind.
-pub fn cluster<K>(client: &Client) -> (Stores<K>, Part<K>)
+pub fn cluster<K>(watching: &Watching) -> (Stores<K>, Part<K>)
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Clone
@@ -102,15 +143,21 @@ where
         + Sync
         + 'static,
 {
-    let part = part(Api::all(client.clone()), None);
+    let part = part(watching, Api::all, None);
     (Stores(vec![part.watched()]), part)
 }
 
-fn part<K>(api: Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
+fn part<K>(watching: &Watching, api: impl Fn(Client) -> Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    let kind = K::kind(&());
+    let pulse = watching.pulses.begin(match kind {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "objects",
+    });
+    let api = api(calls::noted(&watching.client, &pulse));
+    let config = watcher::Config::default().timeout(watching.seconds).page_size(PAGE);
     let (store, writer) = reflector::store();
     let events = watcher(api, config).map_ok(|event| match event {
         Event::Apply(object) => Event::Apply(pruned(object)),
@@ -118,14 +165,35 @@ where
         other => other,
     });
     let (listing, listed) = watch::channel(false);
-    // What comes out of the reflector is in the store already.
-    let stored = reflector::reflector(writer, events).inspect_ok(move |event| {
-        if matches!(event, Event::InitDone) {
-            listing.send_replace(true);
-        }
-    });
-    let touched = stored.default_backoff().touched_objects().boxed();
-    Part { namespace, store, listed, touched }
+    // What comes out of the reflector is in the store already, and of a new list when the list has ended.
+    let stored = reflector::reflector(writer, events).backoff(Rests::default());
+    let (there, mut new_list) = (store.clone(), HashSet::new());
+    let changed = stored
+        .filter_map(move |event| {
+            ready(match event {
+                Ok(Event::Init) => {
+                    new_list = there.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+                    None
+                }
+                Ok(Event::InitApply(object)) => {
+                    new_list.insert(ObjectRef::from_obj(&object));
+                    None
+                }
+                Ok(Event::InitDone) => {
+                    listing.send_replace(true);
+                    Some(std::mem::take(&mut new_list))
+                }
+                Ok(Event::Apply(object) | Event::Delete(object)) => Some([ObjectRef::from_obj(&object)].into()),
+                Err(error) => {
+                    tracing::debug!(kind = K::kind(&()).as_ref(), %error, "a watch failed and is begun anew");
+                    None
+                }
+            })
+        })
+        .flat_map(futures::stream::iter)
+        .boxed();
+    // The pulse ends with the client of the watch, which the stream holds.
+    Part { namespace, store, listed, changed }
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
@@ -138,4 +206,22 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
 fn pruned<K: Resource<DynamicType = ()>>(mut object: Guarded<K>) -> Guarded<K> {
     object.managed_fields_mut().clear();
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_keeps_failing_rests_longer_and_never_too_long() {
+        let mut rests = Rests::default();
+        let taken: Vec<Duration> = (0..12)
+            .map(|_| {
+                rests.reset();
+                rests.next().expect("it is never given up")
+            })
+            .collect();
+        assert!(taken[0] < Duration::from_secs(2), "{taken:?}");
+        assert!(taken[6..].iter().all(|rest| *rest == LONGEST_REST), "{taken:?}");
+    }
 }

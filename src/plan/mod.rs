@@ -11,6 +11,7 @@ pub mod doubt;
 pub mod evidence;
 pub mod failure;
 pub mod guard;
+pub mod leadership;
 pub mod ledger;
 pub mod listing;
 pub mod observed;

@@ -14,9 +14,9 @@ use super::metrics::Metrics;
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Says that the first lists have come in.
-    pub fn ready(&self) {
-        self.0.store(true, Ordering::Release);
+    /// Says that the first lists have come in. Returns whether that is news.
+    pub fn ready(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
     }
 
     fn answer(&self) -> (StatusCode, &'static str) {
@@ -28,11 +28,23 @@ impl Readiness {
     }
 }
 
-/// The routes.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+/// The routes. `alive` is asked for each `/livez`: `Err` says why the process has to be started again.
+pub fn router(
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    alive: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+) -> Router {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Router::new()
-        .route("/livez", get(|| async { "ok" }))
+        .route(
+            "/livez",
+            get(|| async move {
+                match alive() {
+                    Ok(()) => (StatusCode::OK, "ok".to_owned()),
+                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+                }
+            }),
+        )
         .route("/readyz", get(move || async move { readiness.answer() }))
         .route(
             "/metrics",

@@ -6,15 +6,24 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[allow(dead_code)] // a part of it is used
+#[path = "../cluster/history.rs"]
+mod history;
 mod listener;
 #[allow(dead_code)] // a part of it is used
 #[path = "../cluster/objects.rs"]
 mod objects;
 #[path = "../support/rights.rs"]
 mod rights;
+mod support;
+#[allow(dead_code)] // a part of it is used
+#[path = "../cluster/tenant.rs"]
+mod tenant;
 
 mod authors;
 mod endpoints;
 mod proxies;
+mod replicas;
+mod stops;
 mod tls;
 mod urls;

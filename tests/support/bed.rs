@@ -125,28 +125,55 @@ impl Bed {
 
     /// Starts the operator under its own ServiceAccount.
     pub async fn start(&mut self) {
-        let kubeconfig = match self.kubeconfig.take() {
-            Some(kubeconfig) => kubeconfig,
-            None => {
-                let server = self.api_proxy.as_ref().map_or(self.plane.server(), Proxy::url);
-                let written =
-                    self.plane.service_account_kubeconfig_at(&self.operator_namespace, SERVICE_ACCOUNT, server).await;
-                written.expect("a kubeconfig of the ServiceAccount")
-            }
+        if self.kubeconfig.is_none() {
+            self.kubeconfig = Some(self.write_kubeconfig().await);
+        }
+        let started = self.spawn(&self.log(), &[]).await;
+        *self.operator.process() = Some(started);
+    }
+
+    /// One more process of the operator, with a log of its own and these settings beside those that were set.
+    pub async fn replica(&self, name: &str, settings: &[(&str, &str)]) -> Replica {
+        let log = self.plane.folder().join(format!("{}-{name}.log", self.namespace));
+        Replica { process: self.spawn(&log, settings).await, log, name: name.to_owned() }
+    }
+
+    async fn write_kubeconfig(&self) -> PathBuf {
+        let server = self.api_proxy.as_ref().map_or(self.plane.server(), Proxy::url);
+        let written = self.plane.service_account_kubeconfig_at(&self.operator_namespace, SERVICE_ACCOUNT, server).await;
+        written.expect("a kubeconfig of the ServiceAccount")
+    }
+
+    async fn spawn(&self, log: &std::path::Path, settings: &[(&str, &str)]) -> Process {
+        let kubeconfig = match &self.kubeconfig {
+            Some(kubeconfig) => kubeconfig.clone(),
+            None => self.write_kubeconfig().await,
         };
-        let log = self.log();
-        let mut start = Start::new(env!("CARGO_BIN_EXE_password-reset-operator"), &log)
-            .env("KUBECONFIG", &kubeconfig)
+        let mut start = Start::new(env!("CARGO_BIN_EXE_password-reset-operator"), log)
+            .env("KUBECONFIG", kubeconfig)
             .env("OPERATOR_NAMESPACE", &self.operator_namespace)
             .env("WATCH_NAMESPACES", &self.namespace)
             .env("LISTEN", "127.0.0.1:0")
             .env("ALLOWED_ADDRESSES", "127.0.0.0/8,::1")
             .env("LOG", "info,password_reset_operator=debug");
-        for (name, value) in &self.env {
+        let set = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in set.chain(settings.iter().copied()) {
             start = start.env(name, value);
         }
-        *self.operator.process() = Some(start.spawn().expect("the operator starts"));
-        self.kubeconfig = Some(kubeconfig);
+        start.spawn().expect("the operator starts")
+    }
+
+    /// Lets several processes share a lease, which expires within seconds.
+    pub async fn elects(&mut self) {
+        rights::allow_election(&self.client, &self.operator_namespace, SERVICE_ACCOUNT).await;
+        for (name, value) in [
+            ("LEADER_ELECT", "true"),
+            ("LEASE_DURATION_SECONDS", "4"),
+            ("LEASE_RENEW_DEADLINE_SECONDS", "3"),
+            ("LEASE_RETRY_PERIOD_SECONDS", "1"),
+        ] {
+            self.set(name, value);
+        }
     }
 
     /// Kills the operator as a power cut would.
@@ -333,6 +360,45 @@ impl Bed {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.operator_namespace);
         let maps = api.list(&Default::default()).await.expect("the ledgers");
         maps.iter().map(|map| map.name_any()).filter(|name| name.starts_with("ledger-")).collect()
+    }
+}
+
+/// One process of the operator among several.
+pub struct Replica {
+    /// The process.
+    pub process: Process,
+    /// What it is called in a test.
+    pub name: String,
+    log: std::path::PathBuf,
+}
+
+impl Replica {
+    /// Its log so far.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log says `words`.
+    pub async fn says(&self, words: &str) {
+        let said = async {
+            while !self.log_text().contains(words) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, said).await;
+        assert!(in_time.is_ok(), "{} does not say {words:?}:\n{}", self.name, self.log_text());
+    }
+
+    /// Waits until it has ended and returns its exit code; `None` where a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.process.exited().expect("its state") {
+                return status.code();
+            }
+            assert!(start.elapsed() < DEADLINE, "{} does not end:\n{}", self.name, self.log_text());
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 

@@ -65,6 +65,12 @@ pub async fn install_for(
     who.allow_in(client, operator_namespace, "own-namespace", rules("operator-namespace")).await;
 }
 
+/// Adds what several replicas need beside the rest: the chart with `replicas` above 1.
+pub async fn allow_election(client: &Client, operator_namespace: &str, service_account: &str) {
+    let who = Account { namespace: operator_namespace, name: service_account };
+    who.allow_in(client, operator_namespace, "leader-election", rules("leader-election")).await;
+}
+
 /// Lets the operator read `namespace/name`, as whoever creates a provider or a list does beside it.
 pub async fn grant(
     client: &Client,

@@ -12,7 +12,8 @@ use crate::plan::guard::{self, Suspension, Switches};
 use crate::provider::Gate;
 
 /// Open as long as nothing has changed that the slice was begun with: this very policy, every provider object that names
-/// the tenant (whom they protect, whether they suspend it), and the lists that the policy reads.
+/// the tenant (whom they protect, whether they suspend it), and the lists that the policy reads; and as long as this
+/// process is the one that acts.
 pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&ProviderView]) -> Gate {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let (uid, generation) = (policy.uid(), policy.metadata.generation);
@@ -23,7 +24,8 @@ pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&Prov
     Arc::new(move || {
         let current = context.policies.get(Some(&namespace), &name);
         let Some(Ok(current)) = current.as_ref().map(|object| object.0.as_ref()) else { return false };
-        !context.stopping.is_cancelled()
+        context.leadership.holds()
+            && !context.stopping.is_cancelled()
             && current.uid() == uid
             && current.metadata.generation == generation
             && current.metadata.deletion_timestamp.is_none()

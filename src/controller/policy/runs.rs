@@ -118,6 +118,14 @@ impl Runs {
         self.lock().insert((namespace.to_owned(), name.to_owned()), run);
     }
 
+    /// Ends all passes, when the process stops: nobody may come back to their open batches for long.
+    pub async fn put_down(&self) {
+        let runs = std::mem::take(&mut *self.lock());
+        for target in runs.into_values().flat_map(|run| run.targets) {
+            { target }.put_down().await;
+        }
+    }
+
     /// Forgets policies that `exists` does not know any more.
     pub fn retain(&self, exists: impl Fn(&str, &str) -> bool) {
         self.lock().retain(|(namespace, name), _| exists(namespace, name));

@@ -140,6 +140,16 @@ impl Process {
         kill_process(self.pid(), Signal::TERM).with_context(|| format!("cannot send SIGTERM to {}", self.name))
     }
 
+    /// Stops the program where it is, with SIGSTOP; to itself it looks as if no time passed.
+    pub fn pause(&self) -> Result<()> {
+        kill_process(self.pid(), Signal::STOP).with_context(|| format!("cannot stop {}", self.name))
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<()> {
+        kill_process(self.pid(), Signal::CONT).with_context(|| format!("cannot continue {}", self.name))
+    }
+
     /// Kills the program and everything that it started, and waits for the program's end.
     pub fn kill(&mut self) {
         if self.lifeline.take().is_none() {

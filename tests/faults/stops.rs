@@ -1,0 +1,52 @@
+//! The process is told to end: idle, in the middle of a batch, and twice.
+
+use serde_json::json;
+use simulators::{Faults, Options};
+
+use crate::bed::Bed;
+use crate::support::{enforced, eventually, holder, open_intents, required_again, slow, writes};
+use crate::tenant::{Tenant, Vendor};
+
+const USERS: u32 = 120;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_operator_that_is_told_to_end_gives_the_lease_up_and_ends_well() {
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(10)).await;
+    let mut bed = Bed::new("idle").await;
+    bed.elects().await;
+    let mut operator = bed.replica("operator", &[]).await;
+    tenant.connect(&bed, "tenant", slow()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    bed.policy_until("inc", "everybody required", enforced).await;
+    operator.process.terminate().expect("SIGTERM");
+    assert_eq!(operator.ended().await, Some(0), "{}", operator.log_text());
+    assert_eq!(holder(&bed).await, "", "the lease is free");
+}
+
+/// Class B, where an intent that is left open may ask somebody twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_told_to_end_twice_in_mid_batch_closes_the_batch_and_gives_the_lease_up() {
+    let latency = Faults { latency_ms: 60, ..Faults::default() };
+    let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(USERS).faults(latency)).await;
+    let mut bed = Bed::new("midbatch").await;
+    bed.elects().await;
+    let mut operator = bed.replica("operator", &[]).await;
+    tenant.connect(&bed, "tenant", slow()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 10).await;
+    operator.process.terminate().expect("SIGTERM");
+    operator.says("stopping: no new work is taken").await;
+    // Whoever is impatient; it may have ended by now.
+    let _ = operator.process.terminate();
+    assert_eq!(operator.ended().await, Some(0), "{}", operator.log_text());
+    let sent = writes(tenant.simulator());
+    assert!(sent < USERS as usize, "the campaign was not over: {sent}");
+    assert_eq!(holder(&bed).await, "", "the lease is free");
+    assert_eq!(open_intents(&bed).await, 0, "the open batch is closed");
+    let _next = bed.replica("next", &[]).await;
+    bed.policy_until("inc", "everybody required", enforced).await;
+    let written = tenant.written().await;
+    assert_eq!(written.len(), USERS as usize);
+    assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
+    assert_eq!(required_again(tenant.simulator()), 0);
+}
