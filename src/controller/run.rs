@@ -125,7 +125,6 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         policies,
         providers,
         cluster_providers,
-        references: References::new(client.clone(), wake.clone()),
         network,
         references: References::new(watching, wake.clone()),
         registry: Registry::default(),
@@ -258,95 +257,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         }
     });
     Ok(stop)
-}
-
-/// Waits until the API server answers and our kinds can be listed, saying what is missing. Returns who we are and whether
-/// the cluster-scoped kind can be served.
-async fn prepare(client: &Client, settings: &Settings) -> Option<(String, bool)> {
-    let namespaces = settings.namespaces();
-    let mut said = String::new();
-    loop {
-        let missing = async {
-            let served: Vec<Option<&str>> =
-                if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
-            for namespace in served {
-                listable::<IdentityProvider>(client, namespace).await?;
-                listable::<PasswordResetPolicy>(client, namespace).await?;
-            }
-            Ok::<_, String>(())
-        };
-        match missing.await {
-            Ok(()) => break,
-            Err(sentence) => {
-                if said != sentence {
-                    tracing::error!("{sentence}");
-                    said = sentence;
-                }
-                tokio::time::sleep(START_RETRY).await;
-            }
-        }
-    }
-    let cluster_kind = match Api::<ClusterIdentityProvider>::all(client.clone())
-        .list(&ListParams::default().limit(1))
-        .await
-    {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(
-                "ClusterIdentityProviders are off: they cannot be listed ({error}); grant it by a ClusterRole and restart"
-            );
-            false
-        }
-    };
-    Some((who_am_i(client, settings).await, cluster_kind))
-}
-
-async fn listable<K>(client: &Client, namespace: Option<&str>) -> Result<(), String>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    let api: Api<Guarded<K>> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let place = namespace.map_or_else(|| "in all namespaces".to_owned(), |n| format!("in namespace {n}"));
-    match api.list(&ListParams::default().limit(1)).await {
-        Ok(_) => Ok(()),
-        // Where not even the group is known, the answer is plain text without a reason.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => {
-            Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
-        }
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(
-            "the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may",
-            K::plural(&())
-        )),
-        Err(error) => Err(format!("the API server does not answer: {error}")),
-    }
-}
-
-/// `namespace:name` of our ServiceAccount, as the API server knows us; a placeholder for other users.
-async fn who_am_i(client: &Client, settings: &Settings) -> String {
-    let api = Api::<SelfSubjectReview>::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let user = review.ok().and_then(|r| r.status?.user_info?.username);
-    let account = user.as_deref().and_then(|u| u.strip_prefix("system:serviceaccount:")).map(str::to_owned);
-    account.unwrap_or_else(|| format!("{}:{NAME}", settings.operator_namespace))
-}
-
-/// Has the policies of a touched provider looked at: a deletion is told by nobody else.
-fn waking<K>(
-    touched: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
-async fn config() -> anyhow::Result<kube::Config> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no way to the API server: set KUBECONFIG or run in a pod with a service account")?;
-    // Every retry is decided by a reconcile, which knows whether repeating is harmless; the client's own retries would
-    // repeat POSTs and obey a `Retry-After` of any length.
-    config.default_retry = false;
-    Ok(config)
 }
 
 /// Has a provider that has changed looked at, and the policies that name its tenant: its deletion is told by nobody else.
