@@ -172,6 +172,8 @@ pub struct Probes {
     pub failed: u32,
     /// When the next one is due.
     pub next: Option<Instant>,
+    /// Whether it is due then because the tenant answers nobody: as soon as it answers anybody, it is due at once.
+    pub absent: bool,
 }
 
 impl Entry {
@@ -195,17 +197,21 @@ pub enum Protection {
     Known(Vec<(String, Vec<UserRef>)>),
 }
 
-#[derive(Default)]
 struct Inner {
+    started: Instant,
     objects: BTreeMap<ProviderId, Entry>,
     tenants: HashMap<String, Arc<SharedTenant>>,
 }
 
 /// All provider objects and tenants of this process.
-#[derive(Default)]
 pub struct Registry(Mutex<Inner>);
 
 impl Registry {
+    /// Nothing is known yet. `started` is when the process began.
+    pub fn new(started: Instant) -> Self {
+        Self(Mutex::new(Inner { started, objects: BTreeMap::new(), tenants: HashMap::new() }))
+    }
+
     /// What is known of an object.
     pub fn get(&self, id: &ProviderId) -> Option<Entry> {
         locked(&self.0).objects.get(id).cloned()
@@ -237,11 +243,12 @@ impl Registry {
     /// What the objects of tenant `id` share; made when first asked for.
     pub fn tenant(&self, id: &str, spec: &IdentityProviderSpec) -> Arc<SharedTenant> {
         let mut inner = locked(&self.0);
+        let started = inner.started;
         let tenant = inner.tenants.entry(id.to_owned()).or_insert_with(|| {
             let limits = &spec.rate_limit;
             Arc::new(SharedTenant {
                 id: id.to_owned(),
-                limiter: Limiter::new(limits.into()),
+                limiter: Limiter::starting(limits.into(), id, started),
                 written: Mutex::new(Written::begin(Instant::now())),
             })
         });

@@ -15,6 +15,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::api_server;
@@ -66,6 +67,7 @@ pub enum Error {
 /// Runs the operator until SIGTERM or SIGINT. *Errors*: the kubeconfig or the settings of the lease cannot be used,
 /// `LISTEN` cannot be bound, or the lease was lost, after which only a fresh process may stand by again.
 pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
+    let started_at = Instant::now();
     let stop = stop_on_signal()?;
     let terms = Terms::new(
         settings.lease_duration_seconds,
@@ -127,7 +129,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         cluster_providers,
         network,
         references: References::new(watching, wake.clone()),
-        registry: Registry::default(),
+        registry: Registry::new(started_at),
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
         wake,

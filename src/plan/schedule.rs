@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::capabilities::Capabilities;
+use crate::api::password_reset_policy::ReasonType;
 
 /// How often counters alone may be written.
 pub const COUNTERS_EVERY: Duration = Duration::from_secs(10);
@@ -63,6 +64,17 @@ pub fn counters_wait(written: Option<Timestamp>, now: Timestamp) -> Duration {
         let passed = Duration::try_from(now.duration_since(written)).unwrap_or(Duration::ZERO);
         COUNTERS_EVERY.saturating_sub(passed)
     })
+}
+
+/// How many requests a policy gets for each one that a policy for exercise gets, where both want the same tenant.
+pub fn weight(reason: Option<ReasonType>) -> u32 {
+    match reason {
+        Some(ReasonType::Compromise) => 16,
+        Some(ReasonType::SuspectedCompromise) => 8,
+        Some(ReasonType::Compliance) | None => 4,
+        Some(ReasonType::Hygiene) => 2,
+        Some(ReasonType::Exercise) => 1,
+    }
 }
 
 /// How long it is from `now` until `then`; zero when that has passed.

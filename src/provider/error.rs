@@ -45,11 +45,14 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// A write was sent and nobody knows whether it took effect: read, then decide.
     pub effect_unknown: bool,
+    /// Nothing was sent, since it is known that the tenant asks for a pause or does not answer: no new trouble, and none
+    /// of the account that it was about.
+    pub held_back: bool,
 }
 
 impl ProviderError {
     /// An error that says nothing about waiting and leaves no write in doubt.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, operation, message: message.into(), retry_after: None, effect_unknown: false }
+        Self { kind, operation, message: message.into(), retry_after: None, effect_unknown: false, held_back: false }
     }
 }

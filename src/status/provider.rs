@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::identity_provider::{IdentityProviderStatus, Tenant};
 use crate::api::{ConditionType, Reason};
 use crate::plan::capabilities::{Capabilities, Visibility};
-use crate::plan::failure::Health;
+use crate::plan::failure::{Health, ProviderFault};
 use crate::plan::observed::Enforceable;
 use crate::plan::schedule;
 
@@ -87,6 +87,15 @@ pub(super) fn report(
         speaks_again: outcome.health.worsens_at(now).map(|then| schedule::until(then, now)),
         status,
     }
+}
+
+pub(super) fn refused_before(said: &IdentityProviderStatus, generation: i64) -> Option<Health> {
+    let said = Some(said).filter(|said| said.observed_generation == Some(generation))?;
+    let ready =
+        conditions::find(&said.conditions, ConditionType::Ready).filter(|c| c.status != Truth::True.as_str())?;
+    let refusals = [ProviderFault::AuthenticationFailed, ProviderFault::PermissionDenied, ProviderFault::Throttled];
+    let fault = refusals.into_iter().find(|fault| fault.reason().as_str() == ready.reason)?;
+    Some(Health::NotReady { fault, message: ready.message.clone(), since: ready.last_transition_time.0 })
 }
 
 /// What a policy can ask of the provider, and how a change is told, each as one word.
@@ -261,6 +270,18 @@ mod tests {
         let edited = ProviderOutcome { generation: 2, ..outcome(Health::Unverified, None) };
         let status = report(&edited, Some(&verified()), at(5)).status;
         assert!(said(&status).starts_with("Ready=Unknown InProgress"));
+    }
+
+    #[test]
+    fn a_new_process_knows_from_status_that_the_tenant_had_refused_the_one_before() {
+        for fault in ProviderFault::ALL {
+            use ProviderFault::{AuthenticationFailed, PermissionDenied, Throttled};
+            let refusal = matches!(fault, AuthenticationFailed | PermissionDenied | Throttled);
+            let told = report(&outcome(failing(fault), None), None, at(0)).status;
+            assert_eq!(refused_before(&told, 1), refusal.then(|| failing(fault)), "{fault:?}");
+            assert_eq!(refused_before(&told, 2), None, "the spec has changed since");
+        }
+        assert_eq!(refused_before(&verified(), 1), None);
     }
 
     #[test]

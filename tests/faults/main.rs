@@ -20,10 +20,14 @@ mod support;
 #[path = "../cluster/tenant.rs"]
 mod tenant;
 
+mod absent;
 mod authors;
+mod crash_loop;
 mod endpoints;
+mod process;
 mod proxies;
 mod replicas;
 mod stops;
+mod throttled;
 mod tls;
 mod urls;

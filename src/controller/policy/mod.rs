@@ -35,6 +35,7 @@ use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
 use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
+use crate::provider::http::Lane;
 use crate::status::{self, Difference, PolicyOutcome, report};
 
 /// How long one slice works at most, so that a suspend, an edit or a delete takes effect at once.
@@ -96,7 +97,11 @@ async fn work(
         let described = &described;
         async move { slice::advance(target_run, target, described, context, &gate, deadline).await }
     });
-    let slices = futures::future::join_all(slices).await;
+    let lane = Lane::new(
+        &format!("{namespace}/{name}"),
+        schedule::weight(policy.spec.reason.as_ref().map(|reason| reason.type_)),
+    );
+    let slices = lane.scope(futures::future::join_all(slices)).await;
     let next = slices.iter().map(|slice| slice.next).min().unwrap_or(schedule::STALLED_RETRY);
     let outcome = PolicyOutcome {
         generation: run.generation,

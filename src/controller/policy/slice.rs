@@ -342,10 +342,11 @@ impl Driver<'_> {
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = fault::of_listing(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        let believed = !matches!(
-            error.kind,
-            ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
-        );
+        let believed = error.held_back
+            || !matches!(
+                error.kind,
+                ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
+            );
         if !believed {
             run.pass = None;
         }

@@ -15,7 +15,7 @@ use crate::controller::references::{Content, Kind, Reference, Seen};
 use crate::controller::registry::{Connection, Entry, Probes};
 use crate::plan::failure::{Health, ProviderFault, grant_lines};
 use crate::plan::schedule;
-use crate::status::ProviderOutcome;
+use crate::status::{ProviderOutcome, refused_before};
 
 /// What one look found.
 pub struct Found {
@@ -84,21 +84,30 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
     if let Some(same) = same {
         entry.health = same.health.clone();
         entry.probes = same.probes.clone();
+    } else if before.is_none_or(|before| before.fingerprint == 0 && before.health == Health::Unverified)
+        && let Some(health) = subject.status.as_ref().and_then(|said| refused_before(said, subject.generation))
+    {
+        (entry.health, entry.has_outcome) = (health, true);
+        entry.probes.next = Some(Instant::now() + AFTER_RESTART);
     }
-    let probing = match &entry.health {
+    let limiter = &connection.tenant.limiter;
+    let fresh_token = match &entry.health {
         Health::Ready => return Found { entry, next_probe: None },
         Health::Unverified => false,
         Health::NotReady { fault, .. } => {
-            let pause = pause(*fault, entry.probes.failed, subject, &connection);
-            let due = *entry.probes.next.get_or_insert_with(|| Instant::now() + pause);
-            let now = Instant::now();
-            if due > now {
+            let (fault, now) = (*fault, Instant::now());
+            let (wait, absent) = wait(fault, None, entry.probes.failed, subject, &connection);
+            let due = *entry.probes.next.get_or_insert(now + wait);
+            entry.probes.absent |= absent;
+            let answers_again = entry.probes.absent && limiter.absent_for().is_none();
+            if due > now && !answers_again {
                 return Found { entry, next_probe: Some(due - now) };
             }
-            true
+            // What passes by itself is no fault of the token.
+            !fault.passes()
         }
     };
-    match connection.provider.verify(probing).await {
+    match connection.provider.verify(fresh_token).await {
         Ok(tenant) => {
             entry.health = Health::Ready;
             entry.verified = Some((tenant, Instant::now()));
@@ -109,12 +118,31 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
         Err(error) => {
             let fault = fault::of_listing(&error);
             fail(&mut entry, before, fault, error.to_string(), now);
-            let pause = pause(fault, entry.probes.failed, subject, &connection);
-            entry.probes.failed += 1;
-            let wait = pause.max(error.retry_after.unwrap_or_default());
-            entry.probes.next = Some(Instant::now() + wait);
+            let (wait, absent) = wait(fault, error.retry_after, entry.probes.failed, subject, &connection);
+            entry.probes.failed += u32::from(!error.held_back);
+            (entry.probes.next, entry.probes.absent) = (Some(Instant::now() + wait), absent);
             Found { entry, next_probe: Some(wait) }
         }
+    }
+}
+
+/// The first probe of a process, where an earlier one was refused: a loop of crashes must not become a stream of refused
+/// logins. A Secret or spec that is changed meanwhile is tried at once.
+const AFTER_RESTART: Duration = Duration::from_secs(30);
+
+/// How long to wait before the next probe, and whether that is because the tenant answers nobody: then its breaker says
+/// when, for all objects that name it. `named` is the pause that the tenant has asked for.
+fn wait(
+    fault: ProviderFault,
+    named: Option<Duration>,
+    failed: u32,
+    subject: &Subject,
+    connection: &Connection,
+) -> (Duration, bool) {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    match connection.tenant.limiter.absent_for().filter(|_| fault.passes()) {
+        Some(rest) => (rest.max(SHORTEST), true),
+        None => (pause(fault, failed, subject, connection).max(named.unwrap_or_default()), false),
     }
 }
 

@@ -22,6 +22,7 @@ use super::wake::Dependant;
 use super::{ClusterProviderObject, ProviderObject, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
 use crate::api::{ClusterIdentityProvider, IdentityProvider};
+use crate::plan::failure::Health;
 use crate::status::{Report, provider_report};
 
 /// One provider object, of whichever kind.
@@ -91,6 +92,11 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
     let same = |old: &Entry| old.health == health && old.spec == spec && old.allowed_namespaces == allowed_namespaces;
     if !replaced.as_ref().is_some_and(same) {
         context.wake_policies_of(&subject.id);
+    }
+    // The other objects of a tenant that answers again need not wait for their own probes.
+    if health == Health::Ready && replaced.is_some_and(|old| old.health != Health::Ready) {
+        let same = context.registry.same_tenant(&subject.id);
+        same.iter().filter(|other| **other != subject.id).for_each(|other| context.wake_provider(other));
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);
     let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);

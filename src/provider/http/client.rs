@@ -13,9 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::failure::{address_refused, not_answered};
-use super::limiter::{Limiter, Outcome, Permit};
+use super::limiter::{Limiter, Outcome, Permit, Purpose, Refusal};
 use super::network::Network;
 use super::origin::Origin;
+use super::quota;
 use super::request::{Body, Kind, Request};
 use super::response::Response;
 use super::retry_after::{date, retry_after};
@@ -182,7 +183,8 @@ impl Http {
     pub async fn send(&self, request: Request) -> Result<Response, ProviderError> {
         self.check_origin(request.operation, &request.url)?;
         let Auth::Bearer { source, refused } = &self.auth else {
-            return self.send_without_token(request).await;
+            let permit = self.permit(&request, Purpose::Work).await?;
+            return self.exchange(&request, None, permit).await;
         };
         let (permit, token) = self.admit(&request, source).await?;
         let response = self.exchange(&request, Some(&token), permit).await?;
@@ -206,7 +208,7 @@ impl Http {
     async fn admit(&self, request: &Request, source: &TokenSource) -> Result<(Permit, Token), ProviderError> {
         loop {
             let token = source.token(self).await?;
-            let permit = self.permit(request).await?;
+            let permit = self.permit(request, Purpose::Work).await?;
             if token.is_current() {
                 return Ok((permit, token));
             }
@@ -214,18 +216,24 @@ impl Http {
         }
     }
 
-    /// Sends with the fixed header only, if there is one.
-    pub(super) async fn send_without_token(&self, request: Request) -> Result<Response, ProviderError> {
+    /// Sends a request for a token.
+    pub(super) async fn fetch_token(&self, request: Request) -> Result<Response, ProviderError> {
         self.check_origin(request.operation, &request.url)?;
-        let permit = self.permit(&request).await?;
+        let permit = self.permit(&request, Purpose::Token).await?;
         self.exchange(&request, None, permit).await
     }
 
-    async fn permit(&self, request: &Request) -> Result<Permit, ProviderError> {
-        self.settings.limiter.acquire(self.settings.patience).await.map_err(|rest| {
-            let mut error = request.error(ErrorKind::Throttled, "the tenant has asked for a pause; nothing was sent");
-            error.retry_after = Some(rest);
-            error
+    async fn permit(&self, request: &Request, purpose: Purpose) -> Result<Permit, ProviderError> {
+        self.settings.limiter.acquire(purpose, self.settings.patience).await.map_err(|refusal| match refusal {
+            Refusal::Paused(rest) => ProviderError {
+                retry_after: Some(rest),
+                held_back: true,
+                ..request.error(ErrorKind::Throttled, "the tenant has asked for a pause; nothing was sent")
+            },
+            // The words of the failure that is the reason: what is known of the tenant is no news.
+            Refusal::Absent(rest, cause) => {
+                ProviderError { retry_after: Some(rest), held_back: true, effect_unknown: false, ..cause }
+            }
         })
     }
 
@@ -268,15 +276,18 @@ impl Http {
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = result.as_ref().map_or(0, |r| r.status.as_u16());
         tracing::debug!(operation = request.operation, status, milliseconds, "request");
+        let exhausted = result.as_ref().ok().and_then(|r| quota::exhausted(&r.headers, r.answered_at.as_second()));
+        if let Some(pause) = exhausted {
+            self.settings.limiter.block_for(pause);
+        }
         permit.finish(match &result {
-            Ok(r) if r.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled(r.retry_after),
-            Ok(r) if r.status == StatusCode::SERVICE_UNAVAILABLE => match r.retry_after {
-                Some(pause) => Outcome::Busy(pause),
-                None => Outcome::Lost,
-            },
-            Ok(r) if r.status.is_server_error() => Outcome::Lost,
+            Ok(r) if r.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled(r.retry_after.or(exhausted)),
+            Ok(r) if r.status.is_server_error() => {
+                let busy = r.status == StatusCode::SERVICE_UNAVAILABLE;
+                Outcome::Failed(r.unclassified(), r.retry_after.filter(|_| busy))
+            }
             Ok(_) => Outcome::Answered,
-            Err(_) => Outcome::Lost,
+            Err(error) => Outcome::Failed(error.clone(), None),
         });
         let response = result?;
         if response.status.is_redirection() {

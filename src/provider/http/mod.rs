@@ -7,11 +7,12 @@
 //! | `response` | what came back, and what does its status usually mean? |
 //! | `failure` | why did no answer come? |
 //! | `token` | which token is sent, when is a new one fetched? |
-//! | `limiter` | how fast may the tenant be asked? |
+//! | `limiter` | how hard may the tenant be pressed, and whose turn is it? |
 //! | `origin` | where may the credential go, how is an address built? |
 //! | `address` | which IP addresses may be connected to? (pure) |
 //! | `network` | how is a connection made, and where to? |
 //! | `page` | where does a listing go on? |
+//! | `quota` | does an answer say that nothing more may be asked for a while? |
 //! | `retry_after` | how long are we asked to wait, what time is it there? |
 //!
 //! Nothing here knows a vendor, decides whether to try again, or shows any part of an answer to anybody but the provider
@@ -30,6 +31,7 @@ mod limiter;
 mod network;
 mod origin;
 mod page;
+mod quota;
 mod request;
 mod response;
 mod retry_after;
@@ -37,7 +39,7 @@ mod token;
 
 pub use address::{AddressRules, Refusal};
 pub use client::{Auth, Http, HttpSettings};
-pub use limiter::{Limiter, Limits};
+pub use limiter::{Lane, Limiter, Limits};
 pub use network::Network;
 pub use origin::{Base, Origin};
 pub use page::{NextLink, Trail, next_link};

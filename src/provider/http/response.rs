@@ -79,6 +79,7 @@ impl Response {
             message: message.into(),
             retry_after: self.retry_after,
             effect_unknown: self.write && unclear,
+            held_back: false,
         }
     }
 

@@ -206,7 +206,7 @@ impl TokenSource {
         if let Some((id, secret)) = &self.basic {
             request = request.basic(id.clone(), secret.clone());
         }
-        let response = http.send_without_token(request).await?;
+        let response = http.fetch_token(request).await?;
         if !response.status.is_success() {
             return Err(self.refusal(&response));
         }

@@ -129,7 +129,7 @@ impl Pass {
         if self.due.len() >= work.capabilities().batch {
             return true;
         }
-        let rate = work.ready.connection.tenant.limiter.limits().requests_per_second.max(0.01);
+        let rate = work.ready.connection.tenant.limiter.pace();
         let calls = self.due.len() as f64 * f64::from(work.capabilities().calls_per_write);
         oldest + Duration::from_secs_f64((calls / rate).min(3600.0)) + MARGIN >= FRESH
     }
@@ -378,7 +378,7 @@ impl Pass {
                     self.sessions_refused = true;
                 }
                 Err(error) if concerns_tenant(&error) => {
-                    if !self.stumbles_again(work.account_key(&id)) {
+                    if error.held_back || !self.stumbles_again(work.account_key(&id)) {
                         self.sessions.push_front(id);
                     }
                     halt = Some(error);

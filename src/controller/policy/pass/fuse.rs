@@ -41,6 +41,10 @@ impl Fuse {
     pub fn saw(&self, error: Option<&ProviderError>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
+            // It is known already; the words are those of the failure that showed it.
+            Some(error) if error.held_back => {
+                state.blown.get_or_insert_with(|| error.clone());
+            }
             Some(error) if error.kind == ErrorKind::Unreachable || error.effect_unknown => {
                 state.silent += 1;
                 if state.silent >= SILENT {
@@ -77,6 +81,13 @@ mod tests {
         let fuse = Fuse::default();
         fuse.saw(Some(&error(ErrorKind::AuthenticationFailed)));
         assert_eq!(fuse.blown().map(|e| e.kind), Some(ErrorKind::AuthenticationFailed));
+    }
+
+    #[test]
+    fn what_was_held_back_stops_the_rest_at_once() {
+        let fuse = Fuse::default();
+        fuse.saw(Some(&ProviderError { held_back: true, ..error(ErrorKind::Unreachable) }));
+        assert_eq!(fuse.blown().map(|e| e.kind), Some(ErrorKind::Unreachable));
     }
 
     #[test]

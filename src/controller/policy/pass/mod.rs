@@ -81,10 +81,10 @@ impl Work<'_> {
         self.provider().clock().map_or(ours, |reading| reading.at(ours))
     }
 
-    /// How many calls fit into about two seconds: what is begun together, so that a slice can end in between.
+    /// How many calls fit into about two seconds at the pace that this policy may expect: what is begun together, so that
+    /// a slice can end in between.
     fn at_once(&self) -> usize {
-        let limits = self.ready.connection.tenant.limiter.limits();
-        ((limits.requests_per_second * 2.0) as usize).clamp(1, 200)
+        ((self.ready.connection.tenant.limiter.pace() * 2.0) as usize).clamp(1, 200)
     }
 
     /// Calls that may be on the way at the same time.
@@ -303,14 +303,15 @@ impl Pass {
 
 /// Whether a failed read concerns the whole tenant, so that the pass has to halt, rather than this one account.
 fn concerns_tenant(error: &ProviderError) -> bool {
-    !matches!(
-        error.kind,
-        ErrorKind::Forbidden
-            | ErrorKind::NotFound
-            | ErrorKind::Rejected
-            | ErrorKind::ResponseInvalid
-            | ErrorKind::PermissionDenied
-    )
+    error.held_back
+        || !matches!(
+            error.kind,
+            ErrorKind::Forbidden
+                | ErrorKind::NotFound
+                | ErrorKind::Rejected
+                | ErrorKind::ResponseInvalid
+                | ErrorKind::PermissionDenied
+        )
 }
 
 /// How old a row is by our own monotonic clock.

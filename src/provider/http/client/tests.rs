@@ -228,7 +228,7 @@ async fn a_gate_that_closes_during_the_wait_lets_nothing_out() {
     settings.limiter = Limiter::new(Limits { requests_per_second: 1000.0, burst: 10, max_concurrent_requests: 1 });
     let limiter = settings.limiter.clone();
     let http = Arc::new(keyed(settings));
-    let held = limiter.acquire(Duration::ZERO).await.unwrap();
+    let held = limiter.acquire(Purpose::Work, Duration::ZERO).await.unwrap();
     let writing = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let gate: Gate = {
         let writing = writing.clone();
@@ -260,6 +260,33 @@ async fn one_429_makes_the_whole_tenant_wait() {
     assert_eq!(error.kind, ErrorKind::Throttled);
     assert!(error.retry_after.unwrap() > Duration::from_secs(50));
     assert!(sibling.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_used_up_quota_makes_the_whole_tenant_wait_before_it_refuses() {
+    let server = MockServer::start().await;
+    let quota = ResponseTemplate::new(200).insert_header("x-ratelimit-remaining", "0");
+    answer(&server, quota.insert_header("x-ratelimit-reset", "60")).await;
+    let http = keyed(settings(&server));
+    http.send(get(&server)).await.unwrap().ok().expect("the answer itself is good");
+    let error = http.send(get(&server)).await.unwrap_err();
+    assert_eq!((error.kind, error.held_back), (ErrorKind::Throttled, true));
+    assert!(error.retry_after.unwrap() > Duration::from_secs(50));
+    assert_eq!(count(&server, "/thing").await, 1);
+}
+
+#[tokio::test]
+async fn a_tenant_that_fails_again_and_again_is_left_alone_and_the_reason_is_told() {
+    let server = MockServer::start().await;
+    answer(&server, ResponseTemplate::new(502)).await;
+    let http = keyed(settings(&server));
+    for _ in 0..5 {
+        http.send(get(&server)).await.expect("an answer");
+    }
+    let error = http.send(post(&server, &open())).await.unwrap_err();
+    assert_eq!((error.kind, error.held_back, error.effect_unknown), (ErrorKind::Unreachable, true, false));
+    assert!(error.message.contains("502"), "{error}");
+    assert_eq!(count(&server, "/thing").await, 5);
 }
 
 #[tokio::test]

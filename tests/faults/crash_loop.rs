@@ -1,0 +1,80 @@
+//! An operator that dies again and again.
+
+use std::time::Duration;
+
+use serde_json::json;
+use simulators::{Faults, Options, PingOne, pingone};
+
+use crate::bed::Bed;
+use crate::throttled::{enforced, everybody};
+
+const USERS: u32 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_killed_every_300_ms_asks_for_no_token_and_works_when_left_alone() {
+    let simulator = PingOne::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("crash-loop").await;
+    bed.pingone("tenant", &simulator, json!({})).await;
+    bed.policy("inc", everybody("tenant")).await;
+    for _ in 0..30 {
+        bed.start().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        bed.kill();
+    }
+    assert_eq!(simulator.counters().total(), 0, "a process that does not live for half a second asks nobody");
+    bed.start().await;
+    enforced(&bed, "inc").await;
+    let requirements = simulator.requirements();
+    assert_eq!(requirements.len(), USERS as usize);
+    assert!(requirements.values().all(|times| *times == 1), "{requirements:?}");
+    assert_eq!(simulator.count(pingone::TOKEN), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_killed_after_each_few_writes_gets_on_and_takes_one_token_each_time() {
+    const STARTS: u64 = 5;
+    let simulator = PingOne::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("crash-slow-loop").await;
+    bed.pingone("tenant", &simulator, json!({})).await;
+    bed.policy("inc", everybody("tenant")).await;
+    for start in 1..=STARTS {
+        bed.start().await;
+        let grown = async {
+            while simulator.requirements().len() < 4 * start as usize {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(bed.deadline, grown).await.is_ok(), "it gets on\n{}", bed.log_text());
+        bed.kill();
+    }
+    bed.start().await;
+    enforced(&bed, "inc").await;
+    let requirements = simulator.requirements();
+    assert!(requirements.len() == USERS as usize && requirements.values().all(|times| *times == 1), "{requirements:?}");
+    assert!(simulator.count(pingone::TOKEN) <= STARTS + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_is_not_tried_again_by_every_new_process() {
+    let faults = Faults { refuse_credentials: true, ..Faults::default() };
+    let simulator = PingOne::start(Options::ordinary(5).faults(faults)).await.expect("a simulator");
+    let mut bed = Bed::new("refused-loop").await;
+    bed.start().await;
+    bed.pingone("tenant", &simulator, json!({})).await;
+    bed.policy("inc", everybody("tenant")).await;
+    bed.provider_until("tenant", "refused", |p| p.condition("Ready") == "False AuthenticationFailed").await;
+    let before = simulator.count(pingone::TOKEN);
+    for _ in 0..4 {
+        bed.kill();
+        bed.start().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(simulator.count(pingone::TOKEN), before, "status has told");
+    // A new Secret is tried at once, not after the half minute that an old one waits.
+    simulator.set(Faults::default());
+    let credentials = simulator.rotate_credentials();
+    let origins = format!("{} {}", simulator.base_url(), simulator.auth_url());
+    let data = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
+    bed.secret("tenant", json!({"passwordreset.dev/allowed-origins": origins}), json!({}), data).await;
+    enforced(&bed, "inc").await;
+}
