@@ -262,6 +262,7 @@ impl Registry {
         let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return false };
         let news = entry.health != Health::Ready;
         entry.health = Health::Ready;
+        entry.probes = Probes::default();
         news
     }
 

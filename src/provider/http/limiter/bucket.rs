@@ -63,6 +63,8 @@ pub(super) struct Bucket {
     in_flight: u32,
     paused_until: Option<Instant>,
     next_pause: Duration,
+    /// Refused, and nothing answered since: one request at a time finds out whether that is over.
+    refused: bool,
     /// Requests admitted before this moment belong to an episode of throttling that has been counted.
     throttled_at: Option<Instant>,
 }
@@ -78,6 +80,7 @@ impl Bucket {
             in_flight: 0,
             paused_until: None,
             next_pause: FIRST_PAUSE,
+            refused: false,
             throttled_at: None,
         }
     }
@@ -116,7 +119,8 @@ impl Bucket {
     /// Whether one more request may be sent, pauses apart.
     pub(super) fn room(&mut self, now: Instant) -> Room {
         self.refill(now);
-        if self.in_flight >= self.limits.max_concurrent_requests.max(1) {
+        let most = if self.refused { 1 } else { self.limits.max_concurrent_requests.max(1) };
+        if self.in_flight >= most {
             return Room::AfterAnAnswer;
         }
         let needed = f64::from(self.in_flight) + 1.0;
@@ -147,7 +151,7 @@ impl Bucket {
     /// An answer came that is no refusal for load.
     pub(super) fn answered(&mut self, now: Instant) {
         self.refill(now);
-        self.next_pause = FIRST_PAUSE;
+        (self.next_pause, self.refused) = (FIRST_PAUSE, false);
         self.rate.answered(now);
     }
 
@@ -156,6 +160,7 @@ impl Bucket {
         let counted = self.throttled_at.is_some_and(|at| sent <= at);
         let pause = named.unwrap_or(self.next_pause);
         if !counted {
+            self.refused = true;
             self.rate.refused(now);
             self.throttled_at = Some(now);
             if named.is_none() {
@@ -238,6 +243,21 @@ mod tests {
         assert_eq!(burst(&mut bucket, at(0.4)), 0);
         assert_eq!(burst(&mut bucket, at(0.5)), 4, "what half a second brings");
         assert_eq!(burst(&mut bucket, at(10.0)), 9);
+    }
+
+    #[test]
+    fn after_a_refusal_one_request_finds_out_whether_the_others_may_follow() {
+        let mut bucket = Bucket::full(limits(100.0, 50, 8), at(0.0));
+        bucket.sent();
+        bucket.throttled(at(0.0), None, at(0.1));
+        bucket.ended(false, at(0.1));
+        assert_eq!(bucket.room(at(2.0)), Room::Now);
+        bucket.sent();
+        assert_eq!(bucket.room(at(2.5)), Room::AfterAnAnswer);
+        bucket.answered(at(2.5));
+        bucket.ended(true, at(2.5));
+        bucket.sent();
+        assert_eq!(bucket.room(at(2.5)), Room::Now);
     }
 
     #[test]
