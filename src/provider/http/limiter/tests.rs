@@ -344,9 +344,8 @@ async fn requests_that_give_up_leave_nothing_behind() {
         let waited = tokio::time::timeout(Duration::from_millis(10), lane.scope(acquire(&limiter))).await;
         assert!(waited.is_err());
     }
-    let state = limiter.state();
-    assert_eq!((state.waiters.len(), state.lanes.heads().count()), (0, 0));
-    drop(state);
+    let left = |state: MutexGuard<'_, State>| (state.waiters.len(), state.lanes.heads().count());
+    assert_eq!(left(limiter.state()), (0, 0));
     drop(held);
     send(&limiter, 1).await;
 }
