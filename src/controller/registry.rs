@@ -212,6 +212,11 @@ impl Registry {
         Self(Mutex::new(Inner { started, objects: BTreeMap::new(), tenants: HashMap::new() }))
     }
 
+    /// Another process may have pressed the tenants until now.
+    pub fn takes_over(&self, now: Instant) {
+        locked(&self.0).started = now;
+    }
+
     /// What is known of an object.
     pub fn get(&self, id: &ProviderId) -> Option<Entry> {
         locked(&self.0).objects.get(id).cloned()

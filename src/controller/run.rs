@@ -173,6 +173,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
             () = async { known(&context, &readiness).await; elector.acquire().await } => {}
             () = stop.cancelled() => return Ok(()),
         }
+        context.registry.takes_over(Instant::now());
     }
     leads.cancel();
     let work = async {
