@@ -118,7 +118,7 @@ pub(super) fn judge(
             if let Some(entry) = entry.filter(|entry| is_counted_mark(entry, rules)) {
                 return match account.changed {
                     ChangeTime::NotGiven => incomplete("the time of the last change").into(),
-                    ChangeTime::Absent | ChangeTime::At(_) => cleared(entry, account),
+                    ChangeTime::Absent | ChangeTime::At(_) => cleared(entry, account, rules),
                 };
             }
         } else if let Some((m, baseline)) = newest_mark(entry, facts).filter(|(m, _)| counts(*m, rules)) {
@@ -140,7 +140,7 @@ pub(super) fn judge(
         // Without a sign-in since, an admin took the mark away. Where only another campaign had seen it, it is that
         // campaign's to report, and here the account is due like any other.
         if let Some(entry) = entry.filter(|entry| !shows_changes && is_counted_mark(entry, rules)) {
-            return cleared(entry, account);
+            return cleared(entry, account, rules);
         }
     }
     if let Some(Entry { state: State::Cleared { .. }, .. }) = entry {
@@ -234,8 +234,13 @@ fn marked(account: &Account, entry: Option<&Entry>, facts: &Facts, rules: &Rules
     Decision { verdict: Verdict::Enforced, record: record.filter(|record| Some(record) != entry) }
 }
 
-fn cleared(entry: &Entry, account: &Account) -> Decision {
+/// The mark is gone, unless the answer is older than the mark: a provider may show a write late, be it its own answer that
+/// showed it at once.
+fn cleared(entry: &Entry, account: &Account, rules: &Rules) -> Decision {
     let State::Marked { baseline } = entry.state else { return Verdict::Cleared.into() };
+    if let Some(until) = settles(entry, account, rules) {
+        return Verdict::Wait(until).into();
+    }
     let record = entry.with(State::Cleared { baseline }, account.answered_at);
     Decision { verdict: Verdict::Cleared, record: Some(record) }
 }

@@ -276,7 +276,8 @@ fn after_our_own_write_only_a_change_later_than_the_one_in_its_read_back_counts(
     assert_eq!(verdict(&changed(T + 4), &knowing(cleared), &class_a()), Verdict::Cleared);
     let back = Account { mark: Mark::Marked, changed: ChangeTime::NotGiven, ..due() };
     let again = judged(&back, &knowing(cleared), &class_a()).record.unwrap();
-    assert_eq!(verdict(&changed(T + 4), &knowing(again), &class_a()), Verdict::Cleared);
+    let later = Account { answered_at: at(NOW + 30), ..changed(T + 4) };
+    assert_eq!(verdict(&later, &knowing(again), &class_a()), Verdict::Cleared);
 }
 
 #[test]
@@ -361,7 +362,19 @@ fn a_sign_in_while_still_marked_is_not_taken_for_a_change_later() {
     let mut known = own_mark(T + 5, BEFORE);
     let abandoned = Account { sign_in: SignIn::At(at(T + 10)), ..marked() };
     known = judged(&abandoned, &knowing(known), &class_b()).record.unwrap();
-    assert_eq!(verdict(&signed_in(T + 10), &knowing(known), &class_b()), Verdict::Cleared);
+    let later = Account { answered_at: at(NOW + 30), ..signed_in(T + 10) };
+    assert_eq!(verdict(&later, &knowing(known), &class_b()), Verdict::Cleared);
+}
+
+#[test]
+fn a_mark_that_seems_gone_within_the_settle_time_may_not_show_yet() {
+    for (rules, row) in [(class_a(), changed(BEFORE)), (class_b(), signed_in(BEFORE))] {
+        let known = knowing(own_mark(NOW, BEFORE));
+        let seen = |after: i64| judged(&Account { answered_at: at(NOW + after), ..row.clone() }, &known, &rules);
+        assert_eq!(seen(1), Verdict::Wait(at(NOW + 15)).into(), "read again, and nothing is remembered");
+        assert_eq!(seen(15), Verdict::Wait(at(NOW + 30)).into());
+        assert_eq!(seen(30).verdict, Verdict::Cleared);
+    }
 }
 
 #[test]
