@@ -21,13 +21,17 @@ mod support;
 mod tenant;
 
 mod absent;
+mod accounts;
 mod authors;
 mod crash_loop;
 mod endpoints;
+mod listings;
 mod process;
 mod proxies;
 mod replicas;
 mod stops;
 mod throttled;
 mod tls;
+mod tokens;
+mod transport;
 mod urls;

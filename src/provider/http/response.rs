@@ -70,9 +70,10 @@ impl Response {
     }
 
     /// An error of this kind about this answer, with the pause it asks for. A 5xx or 408 to a write leaves its effect
-    /// unknown.
+    /// unknown, and so does a conflict with another change that is under way (409 as `Unreachable`).
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> ProviderError {
-        let unclear = self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT;
+        let conflict = self.status == StatusCode::CONFLICT && kind == ErrorKind::Unreachable;
+        let unclear = self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT || conflict;
         ProviderError {
             kind,
             operation: self.operation,
@@ -91,6 +92,7 @@ impl Response {
             403 => (ErrorKind::PermissionDenied, "the credential lacks a right"),
             404 | 410 => (ErrorKind::NotFound, "not found"),
             408 | 425 => (ErrorKind::Unreachable, "the server gave up waiting"),
+            409 => (ErrorKind::Unreachable, "another change is under way"),
             429 => (ErrorKind::Throttled, "too many requests"),
             400..=499 => (ErrorKind::Rejected, "the request is refused"),
             500..=599 => (ErrorKind::Unreachable, "the server failed"),

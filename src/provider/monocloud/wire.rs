@@ -288,7 +288,7 @@ pub(super) fn refusal(about: About, status: u16, body: &[u8]) -> Option<(ErrorKi
             ErrorKind::ResponseInvalid,
             format!("MonoCloud refuses the listing{}: if pageSize is above 50, lower it", codes(body)),
         ),
-        (400 | 409 | 422, _) => error(ErrorKind::Rejected, rejected(body)),
+        (400 | 422, _) => error(ErrorKind::Rejected, rejected(body)),
         _ => None,
     }
 }

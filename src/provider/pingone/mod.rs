@@ -144,8 +144,6 @@ impl PingOne {
         }
         let refusal = Refusal::parse(response.body());
         let mut error = match refusal.classify(about, status) {
-            // Another change was under way. Whether this one took effect is for a read to tell.
-            Some((kind, message)) if status == 409 => response.unclear(kind, message),
             Some((kind, message)) => response.error(kind, message),
             None => response.unclassified(),
         };

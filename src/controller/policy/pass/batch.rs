@@ -27,6 +27,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 const UNCLEAR_READ: Duration = Duration::from_secs(1);
 /// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
 const TENANT_REFUSAL: usize = 5;
+/// The same for writes that are found invalid, which says more about the account.
+const TENANT_REJECTION: usize = 20;
 
 /// An account that is due.
 #[derive(Clone, Debug)]
@@ -196,9 +198,8 @@ impl Pass {
         if let Some(batch) = &mut self.batch {
             in_order(&mut batch.0);
         }
-        if self.suspects.len() >= TENANT_REFUSAL && !self.accepted {
-            let message = "the tenant refuses every write: grant the credential the right to require password changes";
-            return Err(Halt::Tenant(ProviderError::new(ErrorKind::PermissionDenied, "require a change", message)));
+        if let Some((kind, message)) = self.refusal_of_the_tenant() {
+            return Err(Halt::Tenant(ProviderError::new(kind, "require a change", message)));
         }
         match halt {
             None => Ok(()),
@@ -231,8 +232,8 @@ impl Pass {
                 self.became(work, due, decision);
             }
             (Sent::Refused(refusal), Some(intent)) => {
-                if refusal == Refusal::Forbidden && !self.accepted {
-                    self.suspects.push(due);
+                if !self.accepted {
+                    self.suspects.push((due, refusal));
                 } else {
                     let tag = self.rules.refusal_tag;
                     self.became(work, due, after_refusal(&intent, refusal, tag, work.now()));
@@ -262,6 +263,23 @@ impl Pass {
         None
     }
 
+    /// What the refusals so far say about the tenant, while it has not accepted one write.
+    fn refusal_of_the_tenant(&self) -> Option<(ErrorKind, &'static str)> {
+        if self.accepted {
+            return None;
+        }
+        let forbidden = self.suspects.iter().filter(|(_, refusal)| *refusal == Refusal::Forbidden).count();
+        if forbidden >= TENANT_REFUSAL {
+            let message = "the tenant refuses every write: grant the credential the right to require password changes";
+            return Some((ErrorKind::PermissionDenied, message));
+        }
+        (self.suspects.len() >= TENANT_REJECTION).then_some((
+            ErrorKind::Unsupported,
+            "the tenant finds every write invalid, so that no more are tried: is its version of the API one that this \
+             operator knows, and may passwords be changed there at all?",
+        ))
+    }
+
     /// A write was accepted: refusals so far were about their accounts, not about the tenant.
     fn accept(&mut self, work: &mut Work<'_>) {
         if !self.accepted {
@@ -272,9 +290,9 @@ impl Pass {
 
     /// Believes the refusals that were held back.
     pub(super) fn accept_refusals(&mut self, work: &mut Work<'_>) {
-        for due in std::mem::take(&mut self.suspects) {
+        for (due, refusal) in std::mem::take(&mut self.suspects) {
             if let Some(intent) = work.ledger.ledger.entry(&due.key) {
-                let decision = after_refusal(&intent, Refusal::Forbidden, self.rules.refusal_tag, work.now());
+                let decision = after_refusal(&intent, refusal, self.rules.refusal_tag, work.now());
                 self.became(work, due, decision);
             }
         }

@@ -35,7 +35,7 @@ use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
 use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
-use crate::plan::ledger::{AccountKey, EntryKey};
+use crate::plan::ledger::{AccountKey, EntryKey, Refusal};
 use crate::plan::observed::AccountId;
 use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
@@ -150,7 +150,7 @@ pub struct Pass {
     counts: Counts,
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
-    suspects: Vec<Due>,
+    suspects: Vec<(Due, Refusal)>,
     /// Calls about one account that failed while the tenant answered others.
     stumbles: HashMap<AccountKey, u8>,
     accepted: bool,
@@ -241,9 +241,9 @@ impl Pass {
             ledger.ledger.close_unsent(&unsent);
             self.due.extend(batch.into_unsent());
         }
-        let suspects: Vec<AccountKey> = self.suspects.iter().map(|due| due.key).collect();
+        let suspects: Vec<AccountKey> = self.suspects.iter().map(|(due, _)| due.key).collect();
         ledger.ledger.close_unsent(&suspects);
-        self.due.append(&mut self.suspects);
+        self.due.extend(self.suspects.drain(..).map(|(due, _)| due));
         ledger.save().await
     }
 

@@ -376,13 +376,14 @@ async fn a_write_that_takes_too_long_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn statuses_have_a_usual_reading_and_only_server_errors_leave_a_write_in_doubt() {
+async fn statuses_have_a_usual_reading_and_only_server_errors_and_conflicts_leave_a_write_in_doubt() {
     for (status, kind, unknown) in [
         (400, ErrorKind::Rejected, false),
         (401, ErrorKind::AuthenticationFailed, false),
         (403, ErrorKind::PermissionDenied, false),
         (404, ErrorKind::NotFound, false),
         (408, ErrorKind::Unreachable, true),
+        (409, ErrorKind::Unreachable, true),
         (422, ErrorKind::Rejected, false),
         (429, ErrorKind::Throttled, false),
         (500, ErrorKind::Unreachable, true),

@@ -1,0 +1,227 @@
+//! One account, or all of them, that the provider will not have changed, shows oddly or late, or that somebody else
+//! changes meanwhile.
+
+use serde_json::{Value, json};
+use simulators::{
+    Action, CallFault, Faults, Handle, Lag, Looker, MonoCloud, Options, PingOne, Play, When, looker, monocloud, pingone,
+};
+
+use crate::bed::{Bed, View, fast, merge};
+
+const USERS: u32 = 12;
+
+/// A tenant, and its calls for the listing and for the write.
+pub struct Tenant {
+    pub name: &'static str,
+    pub simulator: Handle,
+    pub list: &'static str,
+    pub write: &'static str,
+}
+
+/// One of each simulated provider, connected and verified.
+pub async fn one_of_each(bed: &Bed, users: u32, extra: Value) -> Vec<Tenant> {
+    let options = || Options::ordinary(users);
+    let tenants = vec![
+        Tenant {
+            name: "mc",
+            simulator: MonoCloud::start(options()).await.expect("a simulator"),
+            list: monocloud::LIST_USERS,
+            write: monocloud::FORCE_RESET,
+        },
+        Tenant {
+            name: "p1",
+            simulator: PingOne::start(options()).await.expect("a simulator"),
+            list: pingone::LIST_USERS,
+            write: pingone::FORCE_CHANGE,
+        },
+        Tenant {
+            name: "lo",
+            simulator: Looker::start(options()).await.expect("a simulator"),
+            list: looker::LIST_USERS,
+            write: looker::PATCH_CREDENTIAL,
+        },
+    ];
+    for tenant in &tenants {
+        let mut spec = fast();
+        merge(&mut spec, extra.clone());
+        match tenant.name {
+            "mc" => bed.monocloud("mc", &tenant.simulator, spec).await,
+            "p1" => bed.pingone("p1", &tenant.simulator, spec).await,
+            _ => bed.looker("lo", &tenant.simulator, spec).await,
+        }
+        bed.provider_says(tenant.name, "Ready", "True Verified", &[]).await;
+    }
+    tenants
+}
+
+/// Waits until the policy has everybody required, and checks with the provider that each of `users` was asked once.
+pub async fn is_enforced(bed: &Bed, name: &str, simulator: &Handle, users: usize) -> View {
+    let view = bed.policy_says(name, "Ready", "True Enforced", &[]).await;
+    assert_eq!((view.count("enforced"), view.count("failed")), (users as i64, 0), "{name}: {:#}", view.0["status"]);
+    let asked = simulator.requirements();
+    assert!(asked.len() == users && asked.values().all(|times| *times == 1), "{name}: {asked:?}");
+    view
+}
+
+fn everybody() -> Value {
+    json!({"scope": "Tenant"})
+}
+
+fn with(calls: Vec<CallFault>) -> Faults {
+    Faults { calls, ..Faults::default() }
+}
+
+/// I6.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_deleted_after_the_listing_is_gone_and_no_failure() {
+    let mut bed = Bed::new("deleted").await;
+    bed.start().await;
+    for Tenant { name, simulator, list, .. } in one_of_each(&bed, USERS, json!({})).await {
+        let leaver = simulator.user_at(7).id;
+        let leaves = Action::Play { user: leaver.clone(), play: Play::Deletes };
+        simulator.set(with(vec![CallFault::new(list, 1, When::After, leaves)]));
+        bed.enforce(name, name, everybody()).await;
+        let view = is_enforced(&bed, name, &simulator, USERS as usize - 1).await;
+        assert!(view.0["status"]["failures"].as_array().is_none_or(Vec::is_empty), "{name}: {:#}", view.0["status"]);
+        assert!(!simulator.requirements().contains_key(&leaver), "{name}");
+    }
+}
+
+/// I8.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_conflict_the_account_is_read_and_only_written_again_where_it_is_still_due() {
+    let mut bed = Bed::new("conflict").await;
+    bed.set("SETTLE_SECONDS", "2");
+    bed.start().await;
+    for Tenant { name, simulator, write, .. } in one_of_each(&bed, USERS, json!({})).await {
+        let (refused, done) = (simulator.user_at(3).id, simulator.user_at(8).id);
+        simulator.set(with(vec![
+            CallFault::new(write, 1, When::Before, Action::Status(409)).for_user(&refused),
+            CallFault::new(write, 1, When::After, Action::Status(409)).for_user(&done),
+        ]));
+        bed.enforce(name, name, everybody()).await;
+        is_enforced(&bed, name, &simulator, USERS as usize).await;
+        assert_eq!(simulator.count(write), u64::from(USERS) + 1, "{name}: one more for the one that had no effect");
+    }
+}
+
+/// I10.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_finds_every_write_invalid_is_at_fault_and_is_not_asked_for_each_account() {
+    let mut bed = Bed::new("invalid").await;
+    bed.start().await;
+    for Tenant { name, simulator, write, .. } in one_of_each(&bed, 100, json!({})).await {
+        simulator.set(with(vec![CallFault::always(write, When::Before, Action::Status(422))]));
+        bed.enforce(name, name, everybody()).await;
+        bed.provider_says(name, "Ready", "False PermissionDenied", &["finds every write invalid"]).await;
+        let policy = bed.policy_says(name, "Ready", "False ProviderNotReady", &["finds every write invalid"]).await;
+        assert_eq!(policy.count("failed"), 0, "{name}: no account is at fault: {:#}", policy.0["status"]);
+        let tried = simulator.count(write);
+        assert!((20..=30).contains(&tried), "{name}: {tried} writes were tried");
+        simulator.set(Faults::default());
+        bed.patch_provider(name, json!({"spec": {"pageSize": 50}})).await;
+        is_enforced(&bed, name, &simulator, 100).await;
+    }
+}
+
+/// I31.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_in_an_answer_is_passed_over_and_a_state_that_is_not_known_is_neither_done_nor_due() {
+    let mut bed = Bed::new("unknown").await;
+    bed.start().await;
+    let tenants = one_of_each(&bed, USERS, json!({})).await;
+    for Tenant { name, simulator, list, .. } in &tenants {
+        let news = json!({"brandNew": {"nested": [1, null, "x"]}, "another_new": true});
+        let odd = simulator.user_at(5).id;
+        let (call, shown) = match *name {
+            "mc" => (monocloud::READ_USER, json!({"force_password_reset": null, "password_updated_at": null})),
+            "p1" => (pingone::READ_PASSWORD, json!({"status": "A_STATE_OF_TOMORROW"})),
+            _ => (looker::READ_USER, json!({"credentials_email": null})),
+        };
+        let mut calls = vec![
+            CallFault::always(list, When::After, Action::Merge(news.clone())),
+            CallFault::always(call, When::After, Action::Merge(shown.clone())).for_user(&odd),
+        ];
+        if *name == "p1" {
+            simulator.set(with(calls));
+            bed.enforce(name, name, everybody()).await;
+            let view = bed.policy_says(name, "Ready", "False PartiallyFailed", &["does not say enough"]).await;
+            assert_eq!((view.count("unknown"), view.count("enforced")), (1, i64::from(USERS) - 1), "{name}");
+            assert_eq!(view.condition("Enforced"), "False PartiallyFailed");
+            assert!(!simulator.requirements().contains_key(&odd), "{name}: not written");
+            simulator.set(Faults::default());
+            bed.patch_policy(name, json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "now"}}})).await;
+        } else {
+            calls.truncate(1);
+            simulator.set(with(calls));
+            bed.enforce(name, name, everybody()).await;
+        }
+        is_enforced(&bed, name, simulator, USERS as usize).await;
+    }
+    // A listing and a read that leave out what tells whether somebody is due: the same for everybody.
+    let silent = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let nothing = json!({"force_password_reset": null, "password_updated_at": null, "disabled": null});
+    let left_out = |call| CallFault::always(call, When::After, Action::Merge(nothing.clone()));
+    bed.monocloud("silent", &silent, fast()).await;
+    bed.provider_says("silent", "Ready", "True Verified", &[]).await;
+    silent.set(with(vec![left_out(monocloud::LIST_USERS), left_out(monocloud::READ_USER)]));
+    bed.enforce("silent", "silent", everybody()).await;
+    let view = bed.policy_says("silent", "Ready", "False PartiallyFailed", &["does not say enough"]).await;
+    assert_eq!((view.count("unknown"), view.count("enforced")), (i64::from(USERS), 0), "{:#}", view.0["status"]);
+    assert_eq!(silent.requirements().len(), 0);
+}
+
+/// I33.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_shows_a_minute_late_is_waited_for_and_not_sent_again() {
+    let mut bed = Bed::new("late").await;
+    bed.set("SETTLE_SECONDS", "90");
+    bed.start().await;
+    let tenants = one_of_each(&bed, USERS, json!({})).await;
+    for Tenant { name, simulator, .. } in &tenants {
+        simulator.set(Faults { lag: Some(Lag::Milliseconds(60_000)), ..Faults::default() });
+        bed.enforce(name, name, everybody()).await;
+    }
+    for Tenant { name, simulator, write, .. } in &tenants {
+        is_enforced(&bed, name, simulator, USERS as usize).await;
+        assert_eq!(simulator.count(write), u64::from(USERS), "{name}: one write each");
+    }
+}
+
+/// I34. Where the listing does not tell, the account is read before it is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_the_password_between_listing_and_read_is_not_asked() {
+    let simulator = PingOne::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("meanwhile").await;
+    bed.start().await;
+    bed.pingone("p1", &simulator, fast()).await;
+    bed.provider_says("p1", "Ready", "True Verified", &[]).await;
+    let eager = simulator.user_at(7).id;
+    simulator.play(&eager, Play::Marks).expect("an admin marks");
+    let complies = Action::Play { user: eager.clone(), play: Play::Complies };
+    simulator.set(with(vec![CallFault::new(pingone::LIST_USERS, 1, When::After, complies)]));
+    bed.enforce("inc", "p1", everybody()).await;
+    let view = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    assert_eq!((view.count("enforced"), view.count("compliant")), (i64::from(USERS) - 1, 1), "{:#}", view.0["status"]);
+    assert!(!simulator.requirements().contains_key(&eager));
+}
+
+/// I35.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_policies_by_two_objects_of_one_tenant_ask_each_account_once_and_both_are_done() {
+    let mut bed = Bed::new("twice").await;
+    bed.start().await;
+    for Tenant { name, simulator, .. } in one_of_each(&bed, 40, json!({})).await {
+        let other = format!("{name}-other");
+        match name {
+            "mc" => bed.monocloud(&other, &simulator, fast()).await,
+            "p1" => bed.pingone(&other, &simulator, fast()).await,
+            _ => bed.looker(&other, &simulator, fast()).await,
+        }
+        bed.provider_says(&other, "Ready", "True Verified", &[]).await;
+        bed.enforce(name, name, everybody()).await;
+        bed.enforce(&other, &other, everybody()).await;
+        is_enforced(&bed, name, &simulator, 40).await;
+        is_enforced(&bed, &other, &simulator, 40).await;
+    }
+}
