@@ -1,11 +1,13 @@
 //! How do YAML files get onto the API server, as with `kubectl apply`?
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::GroupVersionKind;
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{self, Scope};
 use kube::{Api, Client, ResourceExt};
 
@@ -24,10 +26,10 @@ pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
         let types = object.types.as_ref().context("a document has no apiVersion and kind")?;
         let what = format!("{} {}", types.kind, object.name_any());
         let kind = GroupVersionKind::try_from(types)?;
-        let (resource, capabilities) = discovery::pinned_kind(client, &kind)
+        let (resource, scope) = resource(client, &kind)
             .await
             .with_context(|| format!("the API server does not know the kind of {what}"))?;
-        let api: Api<DynamicObject> = match capabilities.scope {
+        let api: Api<DynamicObject> = match scope {
             Scope::Cluster => Api::all_with(client.clone(), &resource),
             Scope::Namespaced => {
                 let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
@@ -46,6 +48,20 @@ pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The resource of a kind. A kind is the same at every API server of this process, so each is asked for once.
+async fn resource(client: &Client, kind: &GroupVersionKind) -> Result<(ApiResource, Scope)> {
+    static KNOWN: Mutex<BTreeMap<String, (ApiResource, Scope)>> = Mutex::new(BTreeMap::new());
+    let name = format!("{}/{}", kind.api_version(), kind.kind);
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let (resource, capabilities) = discovery::pinned_kind(client, kind).await?;
+    let found = (resource, capabilities.scope);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(name, found.clone());
+    Ok(found)
 }
 
 async fn wait_until_established(client: &Client, name: &str) -> Result<()> {

@@ -68,6 +68,10 @@ impl Switchboard {
         lock(&self.records).clone()
     }
 
+    pub fn forget(&self) {
+        lock(&self.records).clear();
+    }
+
     pub fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
         lock(&self.rules)
     }
@@ -188,15 +192,21 @@ impl Switchboard {
         }
     }
 
-    /// The action of the first rule that strikes, after its hook.
+    /// Runs the hooks of all rules that strike, in their order. Returns the first action that is more than passing on.
     async fn struck(&self, call: &Call, phase: Phase) -> Option<Action> {
         let struck: Vec<Rule> =
             lock(&self.rules).iter_mut().filter_map(|rule| rule.strikes(call, phase).then(|| rule.clone())).collect();
-        let rule = struck.into_iter().next()?;
-        if let Some(hook) = rule.hook {
-            hook(call.clone()).await;
+        let mut action = None;
+        for rule in struck {
+            if let Some(hook) = rule.hook {
+                // A hook may kill the caller, with whom this very future ends.
+                let _ = tokio::spawn(hook(call.clone())).await;
+            }
+            if !matches!(rule.action, Action::Pass) {
+                action.get_or_insert(rule.action);
+            }
         }
-        Some(rule.action)
+        action
     }
 
     /// Waits while the call is silenced.

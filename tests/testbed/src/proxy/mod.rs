@@ -41,7 +41,7 @@ use socket::Sockets;
 use template::Template;
 
 /// A moment, counted over all proxies of this process: what happened earlier has a smaller number.
-pub(crate) fn moment() -> u64 {
+pub fn moment() -> u64 {
     static MOMENTS: AtomicU64 = AtomicU64::new(0);
     MOMENTS.fetch_add(1, Ordering::SeqCst) + 1
 }
@@ -106,7 +106,13 @@ impl Proxy {
         self.board.records()
     }
 
-    /// Adds a rule; of several that apply to a call in a phase the oldest acts. Its calls are counted from now on.
+    /// Forgets the calls that came so far; the next one is the first again.
+    pub fn forget(&self) {
+        self.board.forget();
+    }
+
+    /// Adds a rule; its calls are counted from now on. Of several that apply to a call in a phase all hooks run, oldest first, and
+    /// the first action counts that is more than `Pass`.
     pub fn rule(&self, rule: Rule) {
         self.board.rules().push(rule.armed());
     }

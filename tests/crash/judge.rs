@@ -1,0 +1,181 @@
+//! Was that right? By the provider's own records, the truth of its accounts, and the API server's records.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use testbed::proxy::{Call, Record};
+
+use crate::bed::View;
+use crate::points::{KUBERNETES, STATUS};
+use crate::site::{Act, PAGE, Site, Truth, USERS};
+use crate::tenant::Vendor;
+
+/// Pages of a whole listing.
+pub const PAGES: u64 = (USERS / PAGE) as u64;
+/// Accounts of one open batch, where a provider shows no changes.
+const OPEN_BATCH: usize = 25;
+
+/// Whether the policy waits for nothing but people or a human.
+pub fn is_at_rest(view: &View) -> bool {
+    view.is_current() && view.condition("Reconciling").is_empty() && !view.condition("Ready").is_empty()
+}
+
+/// How many people really are what, in the words of `counts`.
+struct Numbers {
+    enforced: i64,
+    done: i64,
+    cleared: i64,
+}
+
+impl Numbers {
+    fn of(truth: &BTreeMap<String, Truth>) -> Self {
+        let count = |wanted: fn(&Truth) -> bool| truth.values().filter(|truth| wanted(truth)).count() as i64;
+        Self {
+            enforced: count(|t| t.marked),
+            done: count(|t| !t.marked && t.changed),
+            cleared: count(|t| !t.marked && !t.changed),
+        }
+    }
+}
+
+/// What status says that the truth at that moment does not bear out.
+pub fn false_claims(status: &Value, truth: &BTreeMap<String, Truth>) -> Vec<String> {
+    let numbers = Numbers::of(truth);
+    let says = |type_: &str| {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.filter(|c| c["type"] == type_).any(|c| c["status"] == "True")
+    };
+    let mut claims = Vec::new();
+    if says("Enforced") && numbers.cleared > 0 {
+        claims.push(format!("status says Enforced while {} are neither marked nor changed", numbers.cleared));
+    }
+    if says("Changed") && numbers.done < truth.len() as i64 {
+        claims.push(format!("status says Changed while {} of {} have changed", numbers.done, truth.len()));
+    }
+    let changed = status["counts"]["changed"].as_i64().unwrap_or_default()
+        + status["counts"]["compliant"].as_i64().unwrap_or_default();
+    if changed > truth.values().filter(|t| t.changed).count() as i64 {
+        claims.push(format!("status counts {changed} as changed, which is more than there are"));
+    }
+    claims
+}
+
+/// How status differs from the truth at rest, if it does.
+pub fn differs(view: &View, truth: &BTreeMap<String, Truth>) -> Option<String> {
+    if !is_at_rest(view) {
+        return Some(format!("Ready {}, Reconciling {}", view.condition("Ready"), view.condition("Reconciling")));
+    }
+    let numbers = Numbers::of(truth);
+    let wanted =
+        [("enforced", numbers.enforced), ("cleared", numbers.cleared), ("pending", 0), ("failed", 0), ("unknown", 0)];
+    for (name, number) in wanted {
+        if view.count(name) != number {
+            return Some(format!("{name} is {}, in truth {number}", view.count(name)));
+        }
+    }
+    let done = view.count("changed") + view.count("compliant");
+    if done != numbers.done {
+        return Some(format!("changed and compliant are {done}, in truth {}", numbers.done));
+    }
+    let wanted = match (numbers.cleared, numbers.enforced) {
+        (0, 0) => ("True Changed", "True Enforced"),
+        (0, _) => ("True Enforced", "True Enforced"),
+        _ => ("False RequirementCleared", "False RequirementCleared"),
+    };
+    let (ready, enforced) = (view.condition("Ready"), view.condition("Enforced"));
+    let as_wanted = ready == wanted.0 && enforced.split(' ').next() == wanted.1.split(' ').next();
+    (!as_wanted).then(|| format!("Ready is {ready} and Enforced is {enforced}, not {wanted:?}"))
+}
+
+/// What was done to people that must not have been.
+///
+/// `crash`: the moment at which the operator was killed, if it was.
+pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)], crash: Option<u64>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let (complied, cleared) = (site.who(Act::Complies), site.who(Act::Clears));
+    let writes = site.writes().await;
+    let mut asked_after_change = 0;
+    for account in &site.due {
+        let of_account: Vec<_> = writes.iter().filter(|write| write.account == *account).collect();
+        let recorded = is_recorded(site, account, records, crash);
+        let mut wrong = |what: &str| problems.push(format!("{account}: {what}"));
+        for write in &of_account {
+            // Where changes do not show, people of the open batch who complied meanwhile are asked once more.
+            let permitted = site.vendor() == Vendor::Looker && complied.contains(account) && !recorded;
+            if write.after_change && !permitted {
+                wrong("asked after the password was changed");
+            }
+            asked_after_change += usize::from(write.after_change);
+            if write.again {
+                wrong("asked again while the mark was set");
+            }
+        }
+        let permitted = match () {
+            // The mark was taken away before anybody had seen it: it is due like any other.
+            () if cleared.contains(account) && !recorded => 2,
+            () if complied.contains(account) && site.vendor() == Vendor::Looker && !recorded => 2,
+            () => 1,
+        };
+        if of_account.len() > permitted {
+            wrong(&format!("{} writes, {permitted} permitted (recorded: {recorded})", of_account.len()));
+        }
+    }
+    if asked_after_change > OPEN_BATCH {
+        problems.push(format!("{asked_after_change} people were asked after they had changed"));
+    }
+    for (account, truth) in site.truth().await {
+        if !truth.marked && !truth.changed && !cleared.contains(&account) {
+            problems.push(format!("{account}: lost: neither marked nor changed, and nobody cleared it"));
+        }
+    }
+    let mut stories = Vec::new();
+    for problem in &problems {
+        let account = problem.split(':').next().unwrap_or_default();
+        if site.due.contains(account) {
+            stories.push(format!("{problem}\n{}", site.story(account).await));
+        } else {
+            stories.push(problem.clone());
+        }
+    }
+    stories
+}
+
+/// Whether the operator had the answer to a write to the account, and wrote its ledger or the end of a pass afterwards,
+/// which comes after the ledger: it was told, and kept it when it was killed.
+fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>)], crash: Option<u64>) -> bool {
+    let crash = crash.unwrap_or(u64::MAX);
+    let all = |kubernetes: bool| {
+        let chosen = records.iter().filter(move |(name, _)| (*name == KUBERNETES) == kubernetes);
+        chosen.flat_map(|(_, records)| records)
+    };
+    let accepted = |record: &&Record| record.status.is_some_and(|status| status < 300);
+    let told = all(false)
+        .filter(accepted)
+        .filter(|record| site.written_by(&record.call).as_deref() == Some(account))
+        .filter_map(|record| record.answered)
+        .min();
+    let kept = |after: u64| {
+        let keeps = |record: &&Record| {
+            let ledger = record.call.template.ends_with(" configmaps") && record.call.method != "GET";
+            ledger || record.call.template == STATUS && says_enforced(&record.call)
+        };
+        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < crash)
+    };
+    told.is_some_and(kept)
+}
+
+/// Whether a status says that nobody is left to be required.
+fn says_enforced(call: &Call) -> bool {
+    let status: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+    let conditions = status["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.filter(|c| c["type"] == "Enforced").any(|c| c["status"] == "True")
+}
+
+/// Whether a call lists people.
+pub fn lists_people(vendor: Vendor, call: &Call) -> bool {
+    let path = call.template.split(' ').next_back().unwrap_or_default();
+    match vendor {
+        Vendor::Looker => path.contains("/users"),
+        _ => path.ends_with("/users"),
+    }
+}

@@ -1,0 +1,373 @@
+//! One campaign with one fault, from the first call to rest.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::Api;
+use password_reset_operator::api::PasswordResetPolicy;
+use serde_json::{Value, json};
+use testbed::proxy::{Action, Answer, Phase, Proxy, Record, Rule};
+use tokio::sync::Notify;
+
+use crate::bed::{self, Bed, View};
+use crate::judge;
+use crate::points::{KUBERNETES, Point, STATUS, Trouble};
+use crate::site::{Act, PAGE, Site};
+use crate::tenant::Vendor;
+
+/// How long rest is awaited.
+const DEADLINE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(100);
+/// A killed operator may work on what it has got for so long; nothing of it gets out.
+const WORKS_ON: Duration = Duration::from_millis(30);
+/// A call on the wire arrives after this time: by then the next operator is at work.
+const ON_THE_WIRE: Duration = Duration::from_millis(500);
+/// A late call arrives after this time: by then the operator has read the account once.
+const LATE: Duration = Duration::from_millis(1500);
+/// Without a call for so long the operator is at rest.
+const QUIET: Duration = Duration::from_millis(300);
+/// What belongs to a campaign comes this long after its status at the latest.
+const AFTER_REST: Duration = Duration::from_secs(2);
+pub const POLICY: &str = "inc";
+const PROVIDER: &str = "tenant";
+
+/// What became of one campaign.
+pub struct Outcome {
+    /// The point was reached, and the fault made.
+    pub reached: bool,
+    /// What is wrong; empty when all is well.
+    pub problems: Vec<String>,
+    /// The calls by proxy.
+    pub records: Vec<(&'static str, Vec<Record>)>,
+    /// How long it took from the start of the operator, and from its restart.
+    pub took: (Duration, Duration),
+    /// What the operator wrote into its log.
+    pub log: String,
+}
+
+/// A running campaign.
+pub struct Campaign {
+    pub bed: Bed,
+    pub site: Arc<Site>,
+    problems: Arc<Mutex<Vec<String>>>,
+    fired: Arc<Notify>,
+    /// A status has been written.
+    said: Arc<Notify>,
+    /// The length of the log before this campaign.
+    logged: usize,
+}
+
+impl Campaign {
+    /// Everything but the operator, on a bed that is clean.
+    pub async fn prepare(vendor: Vendor, settle_seconds: u32, mut bed: Bed) -> Self {
+        let site = Site::open(vendor).await;
+        bed.set("SETTLE_SECONDS", &settle_seconds.to_string());
+        let mut extra = bed::fast();
+        bed::merge(&mut extra, json!({"pageSize": PAGE, "observePeriodSeconds": 3600, "probePeriodSeconds": 10}));
+        site.connect(&bed, PROVIDER, extra).await;
+        bed.policy(POLICY, site.tenant.policy(PROVIDER, json!({}))).await;
+        let logged = bed.log_text().len();
+        let site = Arc::new(site);
+        let campaign =
+            Self { bed, site, logged, problems: Arc::default(), fired: Arc::default(), said: Arc::default() };
+        campaign.watch_what_is_said();
+        campaign
+    }
+
+    /// Takes everything away that a campaign leaves behind.
+    async fn clean(mut self) -> Bed {
+        self.bed.kill();
+        self.proxies().for_each(|(_, proxy)| proxy.clear_rules());
+        self.bed.delete_policy(POLICY).await;
+        self.bed.delete_provider(PROVIDER).await;
+        let ledgers: Api<ConfigMap> = Api::namespaced(self.bed.client.clone(), &self.bed.operator_namespace);
+        ledgers.delete_collection(&Default::default(), &Default::default()).await.expect("the ledgers are deleted");
+        self.bed.api_proxy().hold().open();
+        self.bed.api_proxy().forget();
+        self.bed
+    }
+
+    fn proxies(&self) -> impl Iterator<Item = (&'static str, &Proxy)> {
+        let providers = self.site.proxies().iter().map(|(name, proxy)| (*name, proxy));
+        [(KUBERNETES, self.bed.api_proxy())].into_iter().chain(providers)
+    }
+
+    fn proxy(&self, name: &str) -> &Proxy {
+        self.proxies().find(|(other, _)| *other == name).expect("a proxy of that name").1
+    }
+
+    /// Compares what each status says with the truth at that moment: before the API server has it.
+    fn watch_what_is_said(&self) {
+        let (site, problems) = (self.site.clone(), self.problems.clone());
+        let check = Rule::new(Phase::Before, Action::Pass).on(STATUS).hook(move |call| {
+            let (site, problems) = (site.clone(), problems.clone());
+            async move {
+                let status: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+                let false_claims = judge::false_claims(&status["status"], &site.truth().await);
+                problems.lock().expect("no panic while locked").extend(false_claims);
+            }
+        });
+        self.bed.api_proxy().rule(check);
+        let said = self.said.clone();
+        let tell = Rule::new(Phase::AfterAnswer, Action::Pass).on(STATUS).hook(move |_| {
+            said.notify_one();
+            std::future::ready(())
+        });
+        self.bed.api_proxy().rule(tell);
+    }
+
+    /// Makes the fault of `point` when its call comes.
+    fn arm(&self, point: &Point) {
+        let operator = self.bed.operator();
+        let gates: Vec<_> = self.proxies().map(|(_, proxy)| proxy.hold().clone()).collect();
+        let kill_at_once = {
+            let (operator, fired) = (operator.clone(), self.fired.clone());
+            move |_| {
+                let (operator, fired) = (operator.clone(), fired.clone());
+                async move {
+                    tokio::task::spawn_blocking(move || operator.kill()).await.expect("it can be killed");
+                    fired.notify_one();
+                }
+            }
+        };
+        let kill_soon = {
+            let fired = self.fired.clone();
+            move |_| {
+                let (operator, fired, gates) = (operator.clone(), fired.clone(), gates.clone());
+                async move {
+                    gates.iter().for_each(|gate| gate.close());
+                    tokio::time::sleep(WORKS_ON).await;
+                    tokio::task::spawn_blocking(move || operator.kill()).await.expect("it can be killed");
+                    fired.notify_one();
+                }
+            }
+        };
+        let fire = {
+            let fired = self.fired.clone();
+            move |_| {
+                fired.notify_one();
+                std::future::ready(())
+            }
+        };
+        let unavailable = Answer { status: 503, headers: Vec::new(), body: Default::default() };
+        let rule = match point.trouble {
+            Trouble::KilledBefore => Rule::new(Phase::Before, Action::Reset).hook(kill_at_once),
+            Trouble::KilledAnswerLost => Rule::new(Phase::AfterForward, Action::Reset).hook(kill_at_once),
+            Trouble::KilledNotRecorded => Rule::new(Phase::AfterAnswer, Action::Pass).hook(kill_soon),
+            Trouble::KilledOnTheWire => Rule::new(Phase::Before, Action::ForwardLate(ON_THE_WIRE)).hook(kill_at_once),
+            Trouble::Reset => Rule::new(Phase::Before, Action::Reset).hook(fire),
+            Trouble::AnswerLost => Rule::new(Phase::AfterForward, Action::Reset).hook(fire),
+            Trouble::Unavailable => Rule::new(Phase::AfterForward, Action::Answer(unavailable)).hook(fire),
+            Trouble::Late => Rule::new(Phase::Before, Action::ForwardLate(LATE)).hook(fire),
+        };
+        let nth = point.nth;
+        let rule = rule.on(&point.template).matching(move |call| call.nth == nth);
+        self.proxy(point.proxy).rule(rule);
+    }
+
+    /// Waits until what was sent has been answered by its server.
+    async fn nothing_on_the_wire(&self) {
+        let open = |record: &Record| !record.call.is_watch && record.forwarded.is_some() && record.status.is_none();
+        while self.proxies().any(|(_, proxy)| proxy.records().iter().any(open)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// One account complies, one signs in, of one the mark is cleared. The account of the call at which the operator was
+    /// killed plays another part from point to point.
+    async fn people_act(&self, point: &Point) {
+        let site = &self.site;
+        let truth = site.truth().await;
+        let records = self.proxy(point.proxy).records();
+        let struck = records.iter().find(|r| r.call.template == point.template && r.call.nth == point.nth);
+        let struck = struck.and_then(|record| site.written_by(&record.call));
+        let (mut marked, mut unmarked): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        for (account, truth) in &truth {
+            if Some(account) != struck.as_ref() {
+                if truth.marked { &mut marked } else { &mut unmarked }.push(account.clone());
+            }
+        }
+        // A change of an unmarked account does not show at Looker: who changed before our first look is asked anyway.
+        let shows_changes = site.vendor() != Vendor::Looker;
+        let mut parts = vec![Act::Complies, Act::Clears, Act::SignsIn];
+        if let Some(struck) = struck {
+            let is_marked = truth.get(&struck).is_some_and(|truth| truth.marked);
+            // Who changes the password while the call is on the wire is asked by it: that is no operator's doing any more.
+            let may_comply = point.trouble != Trouble::KilledOnTheWire && (is_marked || shows_changes);
+            let part = match point.nth % 4 {
+                0 if may_comply => Some(Act::Complies),
+                1 if is_marked => Some(Act::Clears),
+                2 => Some(Act::SignsIn),
+                _ => None,
+            };
+            if let Some(part) = part {
+                site.act(&struck, part).await;
+                parts.retain(|other| *other != part);
+            }
+        }
+        for part in parts {
+            let account = match part {
+                Act::Complies => marked.pop().or_else(|| if shows_changes { unmarked.pop() } else { None }),
+                Act::Clears => marked.pop(),
+                Act::SignsIn => unmarked.pop().or_else(|| marked.pop()),
+            };
+            if let Some(account) = account {
+                site.act(&account, part).await;
+            }
+        }
+    }
+
+    async fn policy(&self) -> View {
+        let api: Api<PasswordResetPolicy> = Api::namespaced(self.bed.client.clone(), &self.bed.namespace);
+        View(serde_json::to_value(api.get(POLICY).await.expect("the policy")).expect("JSON"))
+    }
+
+    /// Asks for a look, as anybody may.
+    async fn look(&self, token: &str) {
+        let annotation = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": token}}});
+        self.bed.patch_policy(POLICY, annotation).await;
+    }
+
+    /// Waits until status says how everybody really stands, or until `fired`. `None` when the fault came first.
+    async fn rest(&self, or_fired: bool) -> Option<Result<(), String>> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let differs = judge::differs(&self.policy().await, &self.site.truth().await);
+            if differs.is_none() {
+                // Events are written after status.
+                if or_fired && tokio::time::timeout(AFTER_REST, self.fired.notified()).await.is_ok() {
+                    return None;
+                }
+                return Some(Ok(()));
+            }
+            if Instant::now() > deadline {
+                let differs = differs.unwrap_or_default();
+                let status = serde_json::to_string_pretty(&self.policy().await.0["status"]).unwrap_or_default();
+                return Some(Err(format!("not at rest after {} s: {differs}\n{status}", DEADLINE.as_secs())));
+            }
+            tokio::select! {
+                () = self.fired.notified(), if or_fired => return None,
+                // A status whose answer is lost is told by nobody.
+                _ = tokio::time::timeout(Duration::from_secs(1), self.said.notified()) => {}
+            }
+        }
+    }
+
+    /// Lets the operator look once more, at rest, and tells what it did.
+    async fn looks_and_leaves_everything(&self) -> Result<(), String> {
+        let before = (self.site.writes().await.len(), self.lists());
+        self.look("at-rest").await;
+        let deadline = Instant::now() + DEADLINE;
+        let pages = judge::PAGES as usize;
+        while self.lists() < before.1 + pages || self.policy().await.0["status"]["lastHandledReconcile"] != "at-rest" {
+            if Instant::now() > deadline {
+                return Err("asked for a look at rest, it did not look".to_owned());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let mut calls = self.site.records().len();
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = self.site.records().len();
+            if now == calls {
+                break;
+            }
+            calls = now;
+            if Instant::now() > deadline {
+                return Err("it never stops calling the provider".to_owned());
+            }
+        }
+        let writes = self.site.writes().await.len();
+        if writes > before.0 {
+            return Err(format!("{} more writes at rest", writes - before.0));
+        }
+        match judge::differs(&self.policy().await, &self.site.truth().await) {
+            None => Ok(()),
+            Some(differs) => Err(format!("after one more look at rest: {differs}")),
+        }
+    }
+
+    /// Calls that listed people.
+    fn lists(&self) -> usize {
+        let records = self.site.proxy("api").records();
+        records.iter().filter(|r| r.call.method == "GET" && judge::lists_people(self.site.vendor(), &r.call)).count()
+    }
+
+    /// No more faults; what is said is compared with the truth still.
+    fn clear_rules(&self) {
+        self.proxies().for_each(|(_, proxy)| proxy.clear_rules());
+        self.watch_what_is_said();
+    }
+
+    fn take_records(&self) -> Vec<(&'static str, Vec<Record>)> {
+        self.proxies().map(|(name, proxy)| (name, proxy.records())).collect()
+    }
+}
+
+/// Beds that are clean and wait for the next campaign of this test.
+pub type Beds = Mutex<Vec<Bed>>;
+
+/// Runs a campaign with the fault of `point`; without a point, to the end of its first pass.
+pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome {
+    let waiting = beds.lock().expect("no panic while locked").pop();
+    let bed = match waiting {
+        Some(bed) => bed,
+        None => {
+            let mut bed = Bed::new("crash").await;
+            bed.behind_proxy().await;
+            bed
+        }
+    };
+    // What arrives late must do so within the time that a write may take to show, which is counted in whole seconds.
+    let settle_seconds = match point.map(|point| point.trouble) {
+        Some(Trouble::KilledOnTheWire) => 2,
+        Some(Trouble::Late) => 4,
+        _ => 1,
+    };
+    let mut campaign = Campaign::prepare(vendor, settle_seconds, bed).await;
+    if let Some(point) = point {
+        campaign.arm(point);
+    }
+    let started = Instant::now();
+    campaign.bed.start().await;
+    let mut problems = Vec::new();
+    // Without a point nothing fires, and what comes after rest is recorded as well.
+    let first = campaign.rest(point.is_none_or(|point| point.trouble.kills())).await;
+    let first_took = started.elapsed();
+    let reached_by_kill = first.is_none();
+    let crash = reached_by_kill.then(testbed::proxy::moment);
+    let mut restarted = Instant::now();
+    let mut rest = first.unwrap_or(Ok(()));
+    if let Some(point) = point.filter(|_| reached_by_kill) {
+        campaign.nothing_on_the_wire().await;
+        campaign.people_act(point).await;
+        let at_rest = campaign.policy().await;
+        campaign.clear_rules();
+        campaign.proxies().for_each(|(_, proxy)| proxy.hold().open());
+        if judge::is_at_rest(&at_rest) {
+            // A settled policy is looked at again after a part of its period; nobody waits for that here.
+            campaign.look("after-the-crash").await;
+        }
+        restarted = Instant::now();
+        campaign.bed.start().await;
+        rest = campaign.rest(false).await.unwrap_or(Ok(()));
+    }
+    campaign.clear_rules();
+    let records = campaign.take_records();
+    let reached = reached_by_kill
+        || point.is_some_and(|point| {
+            let of_proxy = records.iter().filter(|(name, _)| *name == point.proxy).flat_map(|(_, records)| records);
+            of_proxy.into_iter().any(|r| r.call.template == point.template && r.call.nth == point.nth)
+        });
+    problems.extend(rest.err());
+    if problems.is_empty() && point.is_some() {
+        problems.extend(campaign.looks_and_leaves_everything().await.err());
+    }
+    problems.extend(campaign.problems.lock().expect("no panic while locked").drain(..));
+    problems.extend(judge::harm(&campaign.site, &campaign.take_records(), crash).await);
+    let log = campaign.bed.log_text().split_off(campaign.logged);
+    let bed = campaign.clean().await;
+    beds.lock().expect("no panic while locked").push(bed);
+    Outcome { reached, problems, records, took: (first_took, restarted.elapsed()), log }
+}
