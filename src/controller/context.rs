@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::leader::Leadership;
 use super::ledger_store::LedgerStore;
 use super::policy::runs::Runs;
+use super::provider::Said;
 use super::references::References;
 use super::registry::{ProviderId, Registry};
 use super::streams::Stores;
@@ -57,6 +58,8 @@ pub struct Context {
     pub network: Network,
     /// Connected tenants.
     pub registry: Registry,
+    /// What was written last of each provider.
+    pub said: Said,
     /// Where ledgers are kept.
     pub ledgers: LedgerStore,
     /// What policies remember between two reconciles.
@@ -140,6 +143,7 @@ impl Context {
         let policy_exists = |namespace: &str, name: &str| self.policies.get(Some(namespace), name).is_some();
         self.runs.retain(policy_exists);
         self.registry.retain(|id| self.provider_exists(id));
+        self.said.retain(|id| self.provider_exists(id));
         self.references.retain_dependants(|dependant| match dependant {
             Dependant::Policy(namespace, name) => policy_exists(namespace, name),
             Dependant::Provider(namespace, name) => self.providers.get(Some(namespace), name).is_some(),

@@ -130,6 +130,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         network,
         references: References::new(watching, wake.clone()),
         registry: Registry::new(started_at),
+        said: Default::default(),
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
         wake,
@@ -324,12 +325,7 @@ async fn control<K, R, F>(
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(
             move |object, context: Arc<Context>| async move {
-                let run = AssertUnwindSafe(reconcile(object, context.clone())).catch_unwind();
-                let ended = match tokio::time::timeout(RECONCILE_DEADLINE, run).await {
-                    Err(_) => Err(Error::Deadline),
-                    Ok(Err(_)) => Err(Error::Panic),
-                    Ok(Ok(result)) => result,
-                };
+                let ended = guarded(reconcile(object, context.clone())).await;
                 let outcome = match &ended {
                     Ok(_) => "ok",
                     Err(Error::Panic) => "panic",
@@ -351,4 +347,28 @@ async fn control<K, R, F>(
             }
         })
         .await;
+}
+
+/// Runs one reconcile so that neither a panic in it nor a call that hangs harms the others.
+async fn guarded<T>(reconcile: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(RECONCILE_DEADLINE, AssertUnwindSafe(reconcile).catch_unwind()).await {
+        Err(_) => Err(Error::Deadline),
+        Ok(Err(_)) => Err(Error::Panic),
+        Ok(Ok(result)) => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconcile_that_panics_or_hangs_is_an_error_and_the_process_lives() {
+        assert!(matches!(guarded(async { Ok(7) }).await, Ok(7)));
+        let panics = guarded::<()>(async { panic!("a bug") }).await;
+        assert!(matches!(panics, Err(Error::Panic)), "{panics:?}");
+        let hangs = guarded::<()>(std::future::pending()).await;
+        assert!(matches!(hangs, Err(Error::Deadline)), "{hangs:?}");
+        assert_eq!(Error::Panic.to_string(), "a reconcile panicked");
+    }
 }

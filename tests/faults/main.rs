@@ -22,11 +22,13 @@ mod tenant;
 
 mod absent;
 mod accounts;
+mod api_server;
 mod authors;
 mod crash_loop;
 mod endpoints;
 mod listings;
 mod process;
+mod host;
 mod proxies;
 mod replicas;
 mod stops;
@@ -35,3 +37,4 @@ mod tls;
 mod tokens;
 mod transport;
 mod urls;
+mod watches;

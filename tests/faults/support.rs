@@ -1,6 +1,8 @@
 //! What tests of faults have in common.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,8 +11,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use password_reset_operator::plan::ledger::{CampaignKey, Ledger, Retention};
-use serde_json::json;
+use serde_json::{Value, json};
 use simulators::{Effect, Handle};
+use testbed::proxy::{Action, Answer, Gate, Phase, Rule};
 
 use crate::bed::{Bed, View};
 use crate::tenant::is_write;
@@ -29,7 +32,7 @@ pub async fn eventually(what: &str, bed: &Bed, mut holds: impl AsyncFnMut() -> b
 }
 
 /// A rate at which a campaign of a hundred takes some seconds.
-pub fn slow() -> serde_json::Value {
+pub fn slow() -> Value {
     json!({"rateLimit": {"requestsPerSecond": 40, "burst": 5, "maxConcurrentRequests": 4}})
 }
 
@@ -107,4 +110,50 @@ pub async fn hold_lease(bed: &Bed, seconds: i32) {
     };
     let api: Api<Lease> = Api::namespaced(bed.client.clone(), &bed.operator_namespace);
     api.create(&PostParams::default(), &lease).await.expect("the lease is free");
+}
+
+/// An answer of the proxy's own, in JSON.
+pub fn answer(status: u16, headers: &[(&str, &str)], body: Value) -> Action {
+    let json = ("content-type".to_owned(), "application/json".to_owned());
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Action::Answer(Answer { status, headers: headers.chain([json]).collect(), body: body.to_string().into() })
+}
+
+/// Holds the next call of this template at the proxy before the API server.
+pub fn hold_list(bed: &Bed, template: &str) -> Held {
+    let (gate, reached) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
+    let noted = reached.clone();
+    let rule = Rule::new(Phase::Before, Action::Hold(gate.clone())).on(template).first(1).hook(move |_| {
+        noted.store(true, Ordering::Release);
+        std::future::ready(())
+    });
+    bed.api_proxy().rule(rule);
+    Held { gate, reached }
+}
+
+/// A call that is held.
+pub struct Held {
+    gate: Gate,
+    reached: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// Whether the call has come.
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    /// Lets it go on.
+    pub fn open(&self) {
+        self.gate.open();
+    }
+}
+
+/// Status and text of the operator's /livez; 0 where nobody listens.
+pub async fn livez(port: u16) -> (u16, String) {
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    match http.get(format!("http://127.0.0.1:{port}/livez")).send().await {
+        Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
+        Err(_) => (0, String::new()),
+    }
 }

@@ -44,6 +44,7 @@ pub struct Bed {
     api_proxy: Option<Proxy>,
     kubeconfig: Option<PathBuf>,
     env: Vec<(String, String)>,
+    wrapper: Option<String>,
 }
 
 /// The operator's process, for whoever has to kill it from elsewhere. Clones are the same process.
@@ -101,6 +102,7 @@ impl Bed {
             api_proxy: None,
             kubeconfig: None,
             env: Vec::new(),
+            wrapper: None,
         }
     }
 
@@ -108,6 +110,11 @@ impl Bed {
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(other, _)| other != name);
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has a shell start the operator, as `"$@"` in this script, from its next start on.
+    pub fn wrap(&mut self, script: &str) {
+        self.wrapper = Some(script.to_owned());
     }
 
     /// Puts a proxy between the operator and the API server, from the operator's next start on. Tests go on speaking to the
@@ -149,7 +156,12 @@ impl Bed {
             Some(kubeconfig) => kubeconfig.clone(),
             None => self.write_kubeconfig().await,
         };
-        let mut start = Start::new(env!("CARGO_BIN_EXE_password-reset-operator"), log)
+        let program = env!("CARGO_BIN_EXE_password-reset-operator");
+        let start = match &self.wrapper {
+            None => Start::new(program, log),
+            Some(script) => Start::new("/bin/sh", log).args(["-c", script, "wrapper", program]),
+        };
+        let mut start = start
             .env("KUBECONFIG", kubeconfig)
             .env("OPERATOR_NAMESPACE", &self.operator_namespace)
             .env("WATCH_NAMESPACES", &self.namespace)

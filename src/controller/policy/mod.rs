@@ -8,8 +8,9 @@
 //! | [`pass`] | one pass over one target |
 //! | [`native`] | one call for everybody, instead of one each |
 //! | [`ledger`] | a campaign's records, and where they are stored |
-//! | [`gate`] | may a write still be sent |
+//! | [`gate`], [`confirm`] | may a write still be sent, by the watches and by the API server itself |
 
+pub mod confirm;
 pub mod dereference;
 pub mod gate;
 pub mod ledger;
@@ -130,9 +131,12 @@ async fn say(
 ) -> Result<Duration, Error> {
     let report = report(outcome, previous, Timestamp::now());
     let pace = run.written_at.map_or(Duration::ZERO, |at| schedule::COUNTERS_EVERY.saturating_sub(at.elapsed()));
+    // Somebody else has changed what we said. It is said again, at the pace of counters and without an event, or two
+    // controllers that disagree would go round as fast as the API server lets them.
+    let undone = report.difference != Difference::None && run.written.as_ref() == Some(&report.status);
     let due = match report.difference {
         Difference::None => false,
-        Difference::Words => true,
+        Difference::Words => !undone || pace.is_zero(),
         Difference::Counters => pace.is_zero(),
     };
     let mut next = next.min(report.speaks_again.unwrap_or(Duration::MAX));
@@ -146,8 +150,10 @@ async fn say(
         run.written_version = version.parse().ok();
         run.written = Some(report.status);
         run.written_at = Some(Instant::now());
-        publish::events(context, "PasswordResetPolicy", policy, &report.events).await;
-    } else if report.difference == Difference::Counters {
+        if !undone {
+            publish::events(context, "PasswordResetPolicy", policy, &report.events).await;
+        }
+    } else if report.difference != Difference::None {
         next = next.min(pace);
     }
     Ok(next)

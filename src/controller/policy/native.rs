@@ -94,6 +94,7 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
 
 /// Records the intent and sends the call. After an unclear answer the intent stays open.
 async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
+    work.confirm().await?;
     record(work, Some(EverybodyStage::Open)).await?;
     match work.provider().apply(&Step::RequireEverybody, &work.gate).await {
         Ok(_) => Ok(()),

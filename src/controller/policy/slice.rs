@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::confirm::Confirm;
 use super::dereference::{self, Ready, State, Target};
 use super::ledger::{CampaignLedger, LoadError};
 use super::native;
@@ -193,15 +194,26 @@ impl Driver<'_> {
             ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
         }
         let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
-        let mut work =
-            Work { ready: &ready, ledger, metrics: &self.context.metrics, gate: self.gate.clone(), may_write };
+        let mut work = Work {
+            ready: &ready,
+            ledger,
+            metrics: &self.context.metrics,
+            gate: self.gate.clone(),
+            confirm: Confirm {
+                context: self.context,
+                policy: (self.policy.namespace, self.policy.name),
+                version: (self.policy.uid, self.policy.generation),
+                provider: &ready.id,
+            },
+            may_write,
+        };
         let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
             native::advance(pass, &mut work, tenant, deadline).await
         } else {
             pass.advance(&mut work, deadline).await
         };
         match worked {
-            Err(halt @ (Halt::Stopped | Halt::Tenant(_))) => {
+            Err(halt @ (Halt::Stopped | Halt::Stale | Halt::Tenant(_))) => {
                 pass.close(work.ledger).await?;
                 Err(halt)
             }
@@ -310,6 +322,14 @@ impl Driver<'_> {
             Halt::Stopped => {
                 run.pass = None;
                 Duration::from_secs(1)
+            }
+            Halt::Stale => {
+                tracing::info!(
+                    policy = self.policy.name,
+                    "the API server knows of a change that the watches have not brought yet; nothing is sent until they do"
+                );
+                run.pass = None;
+                self.pause(run)
             }
             Halt::Fenced => {
                 tracing::warn!(

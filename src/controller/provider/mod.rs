@@ -8,12 +8,14 @@ pub mod connect;
 pub mod fault;
 mod look;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::registry::{Entry, ProviderId};
@@ -23,6 +25,7 @@ use super::{ClusterProviderObject, ProviderObject, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
 use crate::api::{ClusterIdentityProvider, IdentityProvider};
 use crate::plan::failure::Health;
+use crate::plan::schedule;
 use crate::status::{Report, provider_report};
 
 /// One provider object, of whichever kind.
@@ -35,6 +38,35 @@ struct Subject {
     /// Where its Secret and its CA ConfigMap are: its own namespace, or the operator's for the cluster kind.
     references_namespace: String,
     status: Option<IdentityProviderStatus>,
+}
+
+/// What was written last of each provider, so that a controller that undoes it starts no race.
+#[derive(Default)]
+pub struct Said(Mutex<HashMap<ProviderId, (IdentityProviderStatus, Instant)>>);
+
+impl Said {
+    /// How long to wait before `status` is written again, where exactly that was written a moment ago and somebody else
+    /// has changed it.
+    fn undone(&self, id: &ProviderId, status: &IdentityProviderStatus) -> Option<Duration> {
+        let said = self.lock();
+        let (_, at) = said.get(id).filter(|(before, _)| before == status)?;
+        let rest = schedule::COUNTERS_EVERY.saturating_sub(at.elapsed());
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    fn put(&self, id: &ProviderId, status: &IdentityProviderStatus) {
+        self.lock().insert(id.clone(), (status.clone(), Instant::now()));
+    }
+
+    /// Forgets providers that `exists` does not know any more.
+    pub fn retain(&self, exists: impl Fn(&ProviderId) -> bool) {
+        self.lock().retain(|id, _| exists(id));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderId, (IdentityProviderStatus, Instant)>> {
+        // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reconciles an IdentityProvider.
@@ -52,8 +84,12 @@ pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Cont
     };
     let (report, action) = step(&subject, &context).await;
     if subject.status.as_ref() != Some(&report.status) {
+        if let Some(rest) = context.said.undone(&subject.id, &report.status) {
+            return Ok(Action::requeue(rest));
+        }
         let api: Api<IdentityProvider> = Api::namespaced(context.client.clone(), &namespace);
         publish::status(&api, &name, &report.status).await?;
+        context.said.put(&subject.id, &report.status);
     }
     publish::events(&context, "IdentityProvider", provider, &report.events).await;
     Ok(action)
@@ -74,8 +110,12 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
     };
     let (report, action) = step(&subject, &context).await;
     if subject.status.as_ref() != Some(&report.status) {
+        if let Some(rest) = context.said.undone(&subject.id, &report.status) {
+            return Ok(Action::requeue(rest));
+        }
         let api: Api<ClusterIdentityProvider> = Api::all(context.client.clone());
         publish::status(&api, &name, &report.status).await?;
+        context.said.put(&subject.id, &report.status);
     }
     publish::events(&context, "ClusterIdentityProvider", provider, &report.events).await;
     Ok(action)

@@ -51,7 +51,8 @@ pub struct ControlPlane {
     // Declared before the folder: the programs end first.
     api_server: Mutex<Process>,
     controller_manager: Option<Process>,
-    etcd: Process,
+    etcd: Mutex<Process>,
+    start_etcd: Start,
     start_api_server: Start,
     certificates: Certificates,
     server: String,
@@ -87,7 +88,8 @@ impl ControlPlane {
         kubeconfig::write(&kubeconfig, &server, &certificates, &Caller::Admin, "default")?;
         audit::write_policy(&audit_policy(path))?;
 
-        let etcd = start_etcd(&etcd_program, path, etcd_port, peer_port).spawn()?;
+        let start_etcd = start_etcd(&etcd_program, path, etcd_port, peer_port);
+        let etcd = Mutex::new(start_etcd.clone().spawn()?);
         let start_api_server = start_api_server(&api_server_program, path, &certificates, etcd_port, api_port)
             .args(&options.api_server_args);
         let api_server = Mutex::new(start_api_server.clone().spawn()?);
@@ -95,6 +97,7 @@ impl ControlPlane {
             api_server,
             controller_manager: None,
             etcd,
+            start_etcd,
             start_api_server,
             certificates,
             server,
@@ -131,8 +134,8 @@ impl ControlPlane {
 
     /// The names and process ids of the running programs.
     pub fn processes(&self) -> Vec<(String, u32)> {
-        let api_server = self.api_server();
-        [&self.etcd, &*api_server]
+        let (api_server, etcd) = (self.api_server(), self.etcd());
+        [&*etcd, &*api_server]
             .into_iter()
             .chain(&self.controller_manager)
             .map(|process| (process.name().to_owned(), process.id()))
@@ -199,6 +202,25 @@ impl ControlPlane {
         api_server.kill();
     }
 
+    /// Keeps a copy of everything that is stored now, as a backup of etcd does. The API server is away for that time.
+    pub async fn save(&self) -> Result<()> {
+        self.with_etcd_stopped(|folder| copy(&folder.join("etcd"), &folder.join("etcd.saved"))).await
+    }
+
+    /// Brings back what [`Self::save`] has kept: objects, and resource versions too, are what they were then.
+    pub async fn restore(&self) -> Result<()> {
+        self.with_etcd_stopped(|folder| copy(&folder.join("etcd.saved"), &folder.join("etcd"))).await
+    }
+
+    async fn with_etcd_stopped(&self, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        self.stop_api_server();
+        self.etcd().kill();
+        work(self.folder())?;
+        *self.etcd() = self.start_etcd.clone().spawn()?;
+        *self.api_server() = self.start_api_server.clone().spawn()?;
+        self.wait_until_ready().await
+    }
+
     /// Stops everything and removes the files; the same as dropping.
     pub fn stop(self) {
         drop(self);
@@ -206,6 +228,10 @@ impl ControlPlane {
 
     fn api_server(&self) -> MutexGuard<'_, Process> {
         self.api_server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn etcd(&self) -> MutexGuard<'_, Process> {
+        self.etcd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn wait_until_ready(&self) -> Result<()> {
@@ -224,7 +250,7 @@ impl ControlPlane {
                     "kube-apiserver was not ready after {} s ({answer:?}). Last lines of etcd:\n{}\nLast lines of \
                      kube-apiserver:\n{}",
                     START_DEADLINE.as_secs(),
-                    self.etcd.last_lines(10),
+                    self.etcd().last_lines(10),
                     self.api_server().last_lines(20)
                 );
             }
@@ -272,6 +298,24 @@ async fn is_ready(client: &Client) -> Result<bool> {
     }
     let default = Api::<Namespace>::all(client.clone()).get_opt("default").await?;
     Ok(default.is_some())
+}
+
+/// Replaces the folder `to` by a copy of `from`.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
+    }
+    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target).with_context(|| format!("cannot copy {}", target.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn audit_policy(folder: &Path) -> PathBuf {

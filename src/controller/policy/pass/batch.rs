@@ -138,6 +138,7 @@ impl Pass {
 
     /// Records the intent to write to the gathered accounts: the checkpoint and the fence.
     pub(super) async fn open_batch(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        work.confirm().await?;
         let size = self.due.len().min(work.capabilities().batch);
         let mut batch: VecDeque<Due> = self.due.drain(..size).collect();
         for due in &mut batch {

@@ -28,6 +28,7 @@ use self::batch::{Batch, Due, Waiting};
 use self::counts::Counts;
 use self::rows::Row;
 use self::task::{Search, Task};
+use super::confirm::Confirm;
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;
 use crate::controller::ledger_store::WriteError;
@@ -54,11 +55,18 @@ pub struct Work<'a> {
     pub metrics: &'a Metrics,
     /// Asked before each write.
     pub gate: Gate,
+    /// Asked before each batch.
+    pub confirm: Confirm<'a>,
     /// Whether anything may be written.
     pub may_write: bool,
 }
 
 impl Work<'_> {
+    /// *Errors*: what is to be sent is not wanted any more, or nobody can tell.
+    pub(in crate::controller::policy) async fn confirm(&self) -> Result<(), Halt> {
+        if self.confirm.holds().await.map_err(Halt::Ledger)? { Ok(()) } else { Err(Halt::Stale) }
+    }
+
     pub(in crate::controller::policy) fn provider(&self) -> &dyn Provider {
         self.ready.connection.provider.as_ref()
     }
@@ -111,6 +119,8 @@ pub enum Halt {
     Stopped,
     /// The tenant as a whole does not work.
     Tenant(ProviderError),
+    /// The API server says something else than the watches have brought.
+    Stale,
     /// Somebody else wrote the ledger.
     Fenced,
     /// The API server did not take the ledger.
