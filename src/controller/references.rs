@@ -11,14 +11,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::calls;
-use super::streams::{Rests, Watching};
+use super::streams::{self, Watching};
 use super::wake::{Dependant, Wake};
 
 /// How long a refused watch rests before it is tried again.
@@ -247,9 +246,9 @@ impl Publish {
 
 async fn follow<K>(api: Api<K>, config: watcher::Config, publish: Publish, content: fn(K) -> Content)
 where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    let mut events = watcher(api, config).backoff(Rests::default()).boxed();
+    let mut events = streams::events(api, config).boxed();
     let mut listed = None;
     while let Some(event) = events.next().await {
         match event {

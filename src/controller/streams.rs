@@ -8,7 +8,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::utils::Backoff;
@@ -43,7 +43,7 @@ pub struct Watching {
 
 /// The rests of a watch that fails: kube's own, which grow and differ by chance, but none longer than [`LONGEST_REST`].
 #[derive(Default)]
-pub struct Rests(watcher::DefaultBackoff);
+struct Rests(watcher::DefaultBackoff);
 
 impl Iterator for Rests {
     type Item = Duration;
@@ -147,6 +147,28 @@ where
     (Stores(vec![part.watched()]), part)
 }
 
+/// The events of one watch, each failure followed by a rest.
+///
+/// A watcher (kube 5.0) lists anew when it is told in an event that its version has expired, and goes on asking for the
+/// same version when it is told so by the answer's status. Here both begin with a new list.
+pub fn events<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let begin = move || watcher(api.clone(), config.clone()).boxed();
+    futures::stream::unfold((begin(), begin), |(mut events, begin)| async move {
+        let event = events.next().await?;
+        if let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = &event
+            && status.code == 410
+        {
+            events = begin();
+        }
+        Some((event, (events, begin)))
+    })
+    .boxed()
+    .backoff(Rests::default())
+}
+
 fn part<K>(watching: &Watching, api: impl Fn(Client) -> Api<Guarded<K>>, namespace: Option<String>) -> Part<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -159,14 +181,14 @@ where
     let api = api(calls::noted(&watching.client, &pulse));
     let config = watcher::Config::default().timeout(watching.seconds).page_size(PAGE);
     let (store, writer) = reflector::store();
-    let events = watcher(api, config).map_ok(|event| match event {
+    let events = events(api, config).map_ok(|event| match event {
         Event::Apply(object) => Event::Apply(pruned(object)),
         Event::InitApply(object) => Event::InitApply(pruned(object)),
         other => other,
     });
     let (listing, listed) = watch::channel(false);
     // What comes out of the reflector is in the store already, and of a new list when the list has ended.
-    let stored = reflector::reflector(writer, events).backoff(Rests::default());
+    let stored = reflector::reflector(writer, events);
     let (there, mut new_list) = (store.clone(), HashSet::new());
     let changed = stored
         .filter_map(move |event| {

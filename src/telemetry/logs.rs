@@ -13,6 +13,9 @@ pub fn start(filter: &str) -> Result<(), ParseError> {
     for directive in QUIET {
         filter = filter.add_directive(directive.parse()?);
     }
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(true).init();
+    let log = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(true);
+    // A line that cannot be written would be told on stderr, which panics when that cannot be written either, as on a
+    // disk that is full: the log would take the work down with it.
+    log.log_internal_errors(false).init();
     Ok(())
 }

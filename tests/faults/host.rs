@@ -88,7 +88,7 @@ async fn with_a_tenth_of_a_processor_the_lease_is_kept_or_given_up_cleanly_and_n
 /// the library that does it (Debian: faketime) is installed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_an_hour_off_or_runs_at_another_speed_changes_nothing() {
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
     if !Path::new(library).exists() {
         println!("not run here: {library} is missing; the Debian package faketime has it");
         return;

@@ -50,3 +50,24 @@ async fn an_operator_that_is_told_to_end_twice_in_mid_batch_closes_the_batch_and
     assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
     assert_eq!(required_again(tenant.simulator()), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_killed_goes_on_soon_after_it_is_started_again() {
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(900)).await;
+    let mut bed = Bed::new("again").await;
+    bed.start().await;
+    let rate = json!({"rateLimit": {"requestsPerSecond": 150, "burst": 20, "maxConcurrentRequests": 8}});
+    tenant.connect(&bed, "tenant", rate).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 250).await;
+    bed.kill();
+    let before = writes(tenant.simulator());
+    let started = std::time::Instant::now();
+    bed.start().await;
+    eventually("it goes on", &bed, async || writes(tenant.simulator()) > before).await;
+    println!("R2: start after kill -9 to the next write {:?}", started.elapsed());
+    bed.policy_until("inc", "everybody required", enforced).await;
+    let written = tenant.written().await;
+    assert_eq!(written.len(), 900);
+    assert_eq!(required_again(tenant.simulator()), 0, "nobody twice");
+}

@@ -133,11 +133,14 @@ async fn what_has_expired_is_listed_anew_and_nobody_is_asked_twice() {
     let mut stage = Stage::new("expired").await;
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410,
         "message": "too old resource version"});
+    // By the answer's status.
+    let lists = stage.asked("list passwordreset.dev/passwordresetpolicies");
     for kind in KINDS {
         stage.proxy().rule(Rule::new(Phase::Before, answer(410, &[], gone.clone())).on(kind).first(2));
     }
     stage.works().await;
     stage.proxy().clear_rules();
+    assert!(stage.asked("list passwordreset.dev/passwordresetpolicies") > lists, "it was listed anew");
     // Or in the middle of a watch.
     let event = Bytes::from(json!({"type": "ERROR", "object": gone}).to_string());
     let times = Mutex::new(0);
@@ -266,14 +269,14 @@ async fn being_told_to_come_back_in_a_day_is_not_obeyed_and_the_lease_is_kept() 
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
     eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 5).await;
     let holder = crate::support::holder(&bed).await;
-    for (status, seconds) in [(429, "86400"), (503, "86400"), (429, "1"), (503, "1")] {
+    let put_off = || bed.api_proxy().records().iter().filter(|r| r.answered.is_some() && r.forwarded.is_none()).count();
+    for (n, (status, seconds)) in [(429, "86400"), (503, "86400"), (429, "1"), (503, "1")].into_iter().enumerate() {
         let body: Value = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status});
         let later = answer(status, &[("Retry-After", seconds)], body);
         let not_the_lease = |call: &Call| !call.template.contains("coordination.k8s.io");
         bed.api_proxy().rule(Rule::new(Phase::Before, later).matching(not_the_lease).first(3));
+        eventually("it was put off and has come back each time", &bed, async || put_off() >= 3 * (n + 1)).await;
     }
-    let put_off = || bed.api_proxy().records().iter().filter(|r| r.answered.is_some() && r.forwarded.is_none()).count();
-    eventually("it was put off a dozen times and has come back each time", &bed, async || put_off() >= 12).await;
     bed.policy_until("inc", "everybody required", enforced).await;
     assert_eq!(crate::support::holder(&bed).await, holder, "the lease was kept");
     assert_eq!(required_again(tenant.simulator()), 0);
