@@ -31,6 +31,7 @@ use crate::status::{Report, provider_report};
 /// One provider object, of whichever kind.
 struct Subject {
     id: ProviderId,
+    uid: String,
     dependant: Dependant,
     generation: i64,
     spec: IdentityProviderSpec,
@@ -42,20 +43,33 @@ struct Subject {
 
 /// What was written last of each provider, so that a controller that undoes it starts no race.
 #[derive(Default)]
-pub struct Said(Mutex<HashMap<ProviderId, (IdentityProviderStatus, Instant)>>);
+pub struct Said(Mutex<HashMap<ProviderId, Words>>);
+
+struct Words {
+    /// Of which object: one that was created anew has not been spoken of.
+    uid: String,
+    status: IdentityProviderStatus,
+    at: Instant,
+}
 
 impl Said {
+    fn last(&self, subject: &Subject) -> Option<IdentityProviderStatus> {
+        let said = self.lock();
+        said.get(&subject.id).filter(|words| words.uid == subject.uid).map(|words| words.status.clone())
+    }
+
     /// How long to wait before `status` is written again, where exactly that was written a moment ago and somebody else
     /// has changed it.
-    fn undone(&self, id: &ProviderId, status: &IdentityProviderStatus) -> Option<Duration> {
+    fn undone(&self, subject: &Subject, status: &IdentityProviderStatus) -> Option<Duration> {
         let said = self.lock();
-        let (_, at) = said.get(id).filter(|(before, _)| before == status)?;
-        let rest = schedule::COUNTERS_EVERY.saturating_sub(at.elapsed());
+        let words = said.get(&subject.id).filter(|words| words.uid == subject.uid && words.status == *status)?;
+        let rest = schedule::COUNTERS_EVERY.saturating_sub(words.at.elapsed());
         (!rest.is_zero()).then_some(rest)
     }
 
-    fn put(&self, id: &ProviderId, status: &IdentityProviderStatus) {
-        self.lock().insert(id.clone(), (status.clone(), Instant::now()));
+    fn put(&self, subject: &Subject, status: &IdentityProviderStatus) {
+        let words = Words { uid: subject.uid.clone(), status: status.clone(), at: Instant::now() };
+        self.lock().insert(subject.id.clone(), words);
     }
 
     /// Forgets providers that `exists` does not know any more.
@@ -63,7 +77,7 @@ impl Said {
         self.lock().retain(|id, _| exists(id));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderId, (IdentityProviderStatus, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderId, Words>> {
         // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,6 +89,7 @@ pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Cont
     let (namespace, name) = (provider.namespace().unwrap_or_default(), provider.name_any());
     let subject = Subject {
         id: ProviderId::Namespaced(namespace.clone(), name.clone()),
+        uid: provider.uid().unwrap_or_default(),
         dependant: Dependant::Provider(namespace.clone(), name.clone()),
         generation: provider.metadata.generation.unwrap_or_default(),
         spec: provider.spec.clone(),
@@ -84,12 +99,12 @@ pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Cont
     };
     let (report, action) = step(&subject, &context).await;
     if subject.status.as_ref() != Some(&report.status) {
-        if let Some(rest) = context.said.undone(&subject.id, &report.status) {
+        if let Some(rest) = context.said.undone(&subject, &report.status) {
             return Ok(Action::requeue(rest));
         }
         let api: Api<IdentityProvider> = Api::namespaced(context.client.clone(), &namespace);
         publish::status(&api, &name, &report.status).await?;
-        context.said.put(&subject.id, &report.status);
+        context.said.put(&subject, &report.status);
     }
     publish::events(&context, "IdentityProvider", provider, &report.events).await;
     Ok(action)
@@ -101,6 +116,7 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
     let name = provider.name_any();
     let subject = Subject {
         id: ProviderId::Cluster(name.clone()),
+        uid: provider.uid().unwrap_or_default(),
         dependant: Dependant::ClusterProvider(name.clone()),
         generation: provider.metadata.generation.unwrap_or_default(),
         spec: provider.spec.provider.clone(),
@@ -110,12 +126,12 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
     };
     let (report, action) = step(&subject, &context).await;
     if subject.status.as_ref() != Some(&report.status) {
-        if let Some(rest) = context.said.undone(&subject.id, &report.status) {
+        if let Some(rest) = context.said.undone(&subject, &report.status) {
             return Ok(Action::requeue(rest));
         }
         let api: Api<ClusterIdentityProvider> = Api::all(context.client.clone());
         publish::status(&api, &name, &report.status).await?;
-        context.said.put(&subject.id, &report.status);
+        context.said.put(&subject, &report.status);
     }
     publish::events(&context, "ClusterIdentityProvider", provider, &report.events).await;
     Ok(action)
@@ -127,6 +143,8 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
     let found = look::look(subject, before.as_ref(), context).await;
     let now = Timestamp::now();
     let outcome = found.outcome(subject);
+    // What this process said last, whatever the store shows: it may be older, or somebody else's.
+    let previous = context.said.last(subject).or_else(|| subject.status.clone());
     let Entry { health, spec, allowed_namespaces, .. } = found.entry.clone();
     let replaced = context.registry.put(subject.id.clone(), found.entry);
     let same = |old: &Entry| old.health == health && old.spec == spec && old.allowed_namespaces == allowed_namespaces;
@@ -139,6 +157,7 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
         same.iter().filter(|other| **other != subject.id).for_each(|other| context.wake_provider(other));
     }
     let report = provider_report(&outcome, subject.status.as_ref(), now);
+    let report = provider_report(&outcome, previous.as_ref(), now);
     let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
     (report, Action::requeue(next))
 }
