@@ -29,6 +29,7 @@ mod endpoints;
 mod listings;
 mod process;
 mod host;
+mod process;
 mod proxies;
 mod replicas;
 mod stops;

@@ -156,7 +156,6 @@ async fn step(subject: &Subject, context: &Context) -> (Report<IdentityProviderS
         let same = context.registry.same_tenant(&subject.id);
         same.iter().filter(|other| **other != subject.id).for_each(|other| context.wake_provider(other));
     }
-    let report = provider_report(&outcome, subject.status.as_ref(), now);
     let report = provider_report(&outcome, previous.as_ref(), now);
     let next = [found.next_probe, report.speaks_again, Some(IDLE)].into_iter().flatten().min().unwrap_or(IDLE);
     (report, Action::requeue(next))
