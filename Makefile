@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint bench generate needs
+.PHONY: help demo test lint fuzz bench generate needs
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: needs ## Run all tests
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+fuzz: needs ## Feed every parser for FUZZ_SECONDS each (60 by default); FUZZ_SEED=number begins elsewhere
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --locked --release --package password-reset-operator --test fuzz -- --nocapture
 
 bench: needs ## Measure
 	@$(CARGO) bench --locked --workspace

@@ -26,6 +26,8 @@ use crate::provider::{ClockReading, ErrorKind, ProviderError};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A pooled connection is given up before the usual server does, so that few writes meet a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest link that is followed, in bytes: what servers take as the first line of a request (RFC 9112 §3).
+const LONGEST_LINK: usize = 8_000;
 
 /// What a client needs besides its credential.
 #[derive(Clone, Debug)]
@@ -163,9 +165,12 @@ impl Http {
     ///
     /// *Errors*: `EndpointRefused` where it leads out of the origin of `base`, `ResponseInvalid` where it is no address.
     pub fn same_origin(&self, operation: &'static str, base: &Url, link: &str) -> Result<Url, ProviderError> {
-        let url = base.join(link).map_err(|_| {
-            ProviderError::new(ErrorKind::ResponseInvalid, operation, "a link in the answer is no address")
-        })?;
+        let invalid =
+            || ProviderError::new(ErrorKind::ResponseInvalid, operation, "a link in the answer is no address");
+        if link.len() > LONGEST_LINK {
+            return Err(invalid());
+        }
+        let url = base.join(link).map_err(|_| invalid())?;
         let (here, there) = (Origin::of(base), Origin::of(&url));
         if here.is_some() && here == there && url.username().is_empty() && url.password().is_none() {
             return Ok(url);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `client` | how is one request sent, and what counts as an answer? |
 //! | `request` | what is sent, and is it a write? |
+//! | `bounds` | how much of an answer's JSON is taken in? |
 //! | `response` | what came back, and what does its status usually mean? |
 //! | `failure` | why did no answer come? |
 //! | `token` | which token is sent, when is a new one fetched? |
@@ -25,6 +26,7 @@
 //! ```
 
 mod address;
+mod bounds;
 mod client;
 mod failure;
 mod limiter;
@@ -38,6 +40,7 @@ mod retry_after;
 mod token;
 
 pub use address::{AddressRules, Refusal};
+pub use bounds::{Listed, parse, short, short_id};
 pub use client::{Auth, Http, HttpSettings};
 pub use limiter::{Lane, Limiter, Limits};
 pub use network::Network;

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+use super::bounds::parse;
 use crate::provider::{ErrorKind, ProviderError};
 
 /// An answer, read to its end. `Debug` prints the status only.
@@ -36,7 +37,7 @@ impl Response {
 
     /// Reads the body as JSON.
     ///
-    /// *Errors*: `ResponseInvalid` for HTML and for anything that is not the expected JSON; after a write its effect is
+    /// *Errors*: `ResponseInvalid` for HTML and for anything that is not the expected JSON or is too much of it; after a write its effect is
     /// unknown then.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -46,17 +47,7 @@ impl Response {
                 "the answer is an HTML page, not the API's JSON: check the base URL and proxies",
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Eof => "ends early",
-                serde_json::error::Category::Data => "lacks something that the API always gives",
-                _ => "is not JSON",
-            };
-            self.unclear(
-                ErrorKind::ResponseInvalid,
-                format!("the answer {what} (line {}, column {})", error.line(), error.column()),
-            )
-        })
+        parse(&self.body).map_err(|why| self.unclear(ErrorKind::ResponseInvalid, format!("the answer {why}")))
     }
 
     /// An error about an answer that leaves open whether the write it is about took effect.

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
+use super::bounds::parse;
 use super::client::Http;
 use super::request::Request;
 use super::response::Response;
@@ -226,7 +227,7 @@ impl TokenSource {
         if !response.status.is_client_error() || matches!(status, 408 | 429) {
             return response.unclassified();
         }
-        let code = serde_json::from_slice::<Refusal>(response.body()).ok().and_then(|r| r.error);
+        let code = parse::<Refusal>(response.body()).ok().and_then(|r| r.error);
         let code = code.as_deref().and_then(super::vendor_code).map(|c| format!(" ({c})")).unwrap_or_default();
         let what = match status {
             404 => "the login address does not exist, or the credential is wrong",

@@ -22,7 +22,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::wire::{About, CredentialEntry, Group, Realm, RequiredAction, SERVICE_ACCOUNT_PREFIX, UPDATE_PASSWORD, User};
-use super::http::{Auth, Base, ClientAuth, Http, HttpSettings, Request, Response, TokenSource, Trail, is_unauthorized};
+use super::http::{
+    Auth, Base, ClientAuth, Http, HttpSettings, Listed, Request, Response, TokenSource, Trail, is_unauthorized,
+};
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
@@ -160,7 +162,7 @@ impl Keycloak {
 
     async fn with_credentials(&self, account: Account) -> Result<Account, ProviderError> {
         let id = account.id.0.clone();
-        let (entries, response): (Vec<CredentialEntry>, _) =
+        let (Listed(entries), response): (Listed<CredentialEntry>, _) =
             self.get(CREDENTIALS, About::Account, &["users", &id, "credentials"], &[]).await?;
         wire::with_credentials(account, &entries).map_err(|message| response.error(ErrorKind::ResponseInvalid, message))
     }
@@ -192,7 +194,7 @@ impl Keycloak {
     /// them; that the own account is not seen tells the two apart.
     async fn own_account(&self, username: &str) -> Result<User, ProviderError> {
         let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
-        let (users, response): (Vec<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
+        let (Listed(users), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
         let own = users.into_iter().find(|u| u.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username)));
         own.ok_or_else(|| {
             let message = wire::missing_roles(&self.realm, "view-users and manage-users");
@@ -263,7 +265,7 @@ impl Provider for Keycloak {
         };
         let (position, size) = (first.to_string(), self.page_size.to_string());
         let query = [("first", position.as_str()), ("max", &size), ("briefRepresentation", "false")];
-        let (users, response): (Vec<User>, _) = self.get(operation, about, &segments, &query).await?;
+        let (Listed(users), response): (Listed<User>, _) = self.get(operation, about, &segments, &query).await?;
         // Keycloak announces no end: only an empty page is one.
         let next = if users.is_empty() {
             None
@@ -290,7 +292,8 @@ impl Provider for Keycloak {
         // twice and the other one never (seen with 26.7.3).
         let max = MOST_GROUPS.to_string();
         let query = [("search", search.as_str()), ("exact", "true"), ("first", "0"), ("max", &max)];
-        let (groups, response): (Vec<Group>, _) = self.get(GROUPS, About::Groups, &["groups"], &query).await?;
+        let (Listed(groups), response): (Listed<Group>, _) =
+            self.get(GROUPS, About::Groups, &["groups"], &query).await?;
         if groups.len() >= MOST_GROUPS {
             let message = format!("more than {MOST_GROUPS} groups match: name the group by its id");
             return Err(response.error(ErrorKind::ResponseInvalid, message));
@@ -324,7 +327,7 @@ impl Provider for Keycloak {
             return Ok(Vec::new());
         }
         let query = [(name, value.as_str()), ("exact", "true"), ("briefRepresentation", "false")];
-        let (users, response): (Vec<User>, _) = self.get(FIND, About::Realm, &["users"], &query).await?;
+        let (Listed(users), response): (Listed<User>, _) = self.get(FIND, About::Realm, &["users"], &query).await?;
         let mut accounts: Vec<Account> = users.iter().map(|user| user.account(response.answered_at)).collect();
         accounts.retain(|account| account.matches(key));
         Ok(accounts)

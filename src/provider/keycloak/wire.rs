@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::observed::{Account, ChangeTime, Credential, Mark, SignIn};
 use crate::provider::ErrorKind;
-use crate::provider::http::vendor_code;
+use crate::provider::http::{parse, short, short_id, vendor_code};
 
 /// The required action that is the mark.
 pub(super) const UPDATE_PASSWORD: &str = "UPDATE_PASSWORD";
@@ -19,8 +19,11 @@ pub(super) const SERVICE_ACCOUNT_PREFIX: &str = "service-account-";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     pub username: Option<String>,
+    #[serde(default, deserialize_with = "short")]
     pub email: Option<String>,
     pub enabled: Option<bool>,
     /// Left out by the brief representation.
@@ -52,8 +55,11 @@ pub(super) struct CredentialEntry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Group {
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "short")]
     pub path: Option<String>,
     #[serde(default)]
     pub sub_groups: Vec<Group>,
@@ -64,6 +70,7 @@ pub(super) struct Group {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Realm {
     pub realm: Option<String>,
+    #[serde(default, deserialize_with = "short")]
     pub display_name: Option<String>,
 }
 
@@ -171,12 +178,13 @@ pub(super) fn matching_groups(groups: &[Group], name: &str) -> Vec<String> {
             } else {
                 group.name.as_deref() == Some(name)
             };
-        if hit && !found.contains(&group.id) {
+        if hit {
             found.push(group.id.clone());
         }
         rest.extend(group.sub_groups.iter());
     }
     found.sort();
+    found.dedup();
     found
 }
 
@@ -206,7 +214,7 @@ pub(super) enum About {
 
 /// Says what an answer without success means. `None` for those that mean the same with every provider (429, 5xx, …).
 pub(super) fn refusal(about: About, realm: &str, status: u16, body: &[u8]) -> Option<(ErrorKind, String)> {
-    let body: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+    let body: ErrorBody = parse(body).unwrap_or_default();
     let error = |kind, message: String| Some((kind, message));
     match (status, about) {
         (401, _) => error(

@@ -25,7 +25,7 @@ use serde_json::json;
 use url::Url;
 
 use self::wire::{About, CREDENTIAL_FIELDS, EmailCredential, Group, Identified, Next, USER_FIELDS, User};
-use super::http::{Auth, Base, Http, HttpSettings, Request, Response, TokenSource, Trail, is_unauthorized};
+use super::http::{Auth, Base, Http, HttpSettings, Listed, Request, Response, TokenSource, Trail, is_unauthorized};
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
@@ -67,6 +67,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 
 /// Pages of groups or hits that are read at most: more than anybody has.
 const MOST_PAGES: usize = 1000;
+/// Groups or hits that are read at most.
+const MOST_HITS: usize = 10_000;
 
 const LIST: &str = "list users";
 const GROUPS: &str = "list groups";
@@ -203,7 +205,7 @@ impl Looker {
             ]),
         };
         let response = self.send(request, About::Instance(operation)).await?;
-        let rows: Vec<T> = response.json()?;
+        let Listed(rows): Listed<T> = response.json()?;
         let count = rows.len() as u64;
         let next = match wire::next(&response.headers, count, place.offset, self.page_size) {
             Next::End => None,
@@ -252,7 +254,7 @@ impl Looker {
 
     async fn revoke_sessions(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
         let segments = ["users", id.0.as_str(), "sessions"];
-        let (sessions, _) = self.get::<Vec<Identified>>(SESSIONS, About::Write, &segments, "id").await?;
+        let (Listed(sessions), _) = self.get::<Listed<Identified>>(SESSIONS, About::Write, &segments, "id").await?;
         let mut written = false;
         for session in sessions {
             let url = self.base.url(SESSIONS, &["users", &id.0, "sessions", &session.id])?;
@@ -281,6 +283,9 @@ impl Looker {
             let page = self.page::<T>(operation, segments, query, place).await?;
             let short = (page.rows.len() as u64) < self.page_size;
             all.extend(page.rows.into_iter().map(|row| (row, page.response.answered_at)));
+            if all.len() > MOST_HITS {
+                break;
+            }
             match page.next {
                 Some(next) if next.link.is_some() || !short => place = next,
                 _ => return Ok(all),
@@ -309,11 +314,11 @@ impl Provider for Looker {
             ("limit", "1"),
         ]);
         let users = self.send(request, About::Instance("list users")).await?;
-        users.json::<Vec<Identified>>()?;
+        users.json::<Listed<Identified>>()?;
         // Where password calls are denied altogether, users look as if nobody had a password.
         let request = Request::get(VERIFY, self.base.url(VERIFY, &["credentials_email", "search"])?)
             .query(&[("fields", "user_id"), ("limit", "1")]);
-        self.send(request, About::Instance("read e-mail credentials")).await?.json::<Vec<EmailCredential>>()?;
+        self.send(request, About::Instance("read e-mail credentials")).await?.json::<Listed<EmailCredential>>()?;
         Ok(Tenant {
             id: self.base.origin().to_string(),
             name: None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::plan::observed::{Account, ChangeTime, Credential, Mark, SignIn};
 use crate::provider::ErrorKind;
-use crate::provider::http::{NextLink, next_link};
+use crate::provider::http::{NextLink, next_link, short};
 
 /// The members of a credential that are asked for. Never all of them: two of the others are live one-time secrets.
 pub(super) const CREDENTIAL_FIELDS: &str =
@@ -36,6 +36,8 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     }
     match Id::deserialize(deserializer)? {
         Id::Text(text) if text.is_empty() => Err(serde::de::Error::custom("an empty id")),
+        // A number of 64 bits has at most 20 digits.
+        Id::Text(text) if text.len() > 64 => Err(serde::de::Error::custom("an id that is too long")),
         Id::Text(text) => Ok(text),
         Id::Number(number) => Ok(number.to_string()),
     }
@@ -52,6 +54,7 @@ fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
 pub(super) struct EmailCredential {
     #[serde(default, deserialize_with = "optional_id")]
     user_id: Option<String>,
+    #[serde(default, deserialize_with = "short")]
     email: Option<String>,
     created_at: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -69,6 +72,7 @@ struct OtherCredential {}
 pub(super) struct User {
     #[serde(deserialize_with = "id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     email: Option<String>,
     is_disabled: Option<bool>,
     is_service_account: Option<bool>,
@@ -87,6 +91,7 @@ pub(super) struct User {
 pub(super) struct Group {
     #[serde(deserialize_with = "id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     pub name: Option<String>,
 }
 

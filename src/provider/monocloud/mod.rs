@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::wire::{About, Depth, Group, PageAt, Pagination, Row, Session, User};
-use super::http::{Auth, Base, Http, HttpSettings, Request, Response, Trail};
+use super::http::{Auth, Base, Http, HttpSettings, Listed, Request, Response, Trail};
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
@@ -65,6 +65,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 const MOST_SEARCH_PAGES: usize = 4;
 /// How many pages of groups, or of one user's sessions, are read at most: more than anybody has.
 const MOST_PAGES: usize = 1000;
+/// How many of them are read at most.
+const MOST_ROWS: usize = 10_000;
 /// How listings of users are sorted: by a field that never changes, so that pages keep their places.
 const BY_CREATION: (&str, &str) = ("sort", "creation_time:1");
 
@@ -137,7 +139,7 @@ impl MonoCloud {
             .query(&[("page", page.as_str()), ("size", &size)])
             .query(query);
         let response = self.send(request, about).await?;
-        let rows: Vec<T> = response.json()?;
+        let Listed(rows): Listed<T> = response.json()?;
         let invalid = |message: String| response.error(ErrorKind::ResponseInvalid, message);
         let header = match response.headers.get("x-pagination") {
             Some(value) => Some(Pagination::parse(value.to_str().unwrap_or_default()).map_err(invalid)?),
@@ -172,6 +174,9 @@ impl MonoCloud {
             let page: Rows<T> = self.page(operation, about, segments, position, query).await?;
             rows.extend(page.rows.into_iter().map(|row| (row, page.response.answered_at)));
             next = page.next;
+            if rows.len() > MOST_ROWS {
+                break;
+            }
         }
         Ok((rows, next.is_none()))
     }
@@ -213,6 +218,13 @@ impl MonoCloud {
                 if sessions.iter().all(|other| other.session_id != session.session_id) {
                     sessions.push(session);
                 }
+            }
+            if sessions.len() > MOST_ROWS {
+                return Err(ProviderError::new(
+                    ErrorKind::ResponseInvalid,
+                    SESSIONS,
+                    "the list of sessions does not end",
+                ));
             }
             // Nothing new: a server that gives all sessions on every page.
             match page.next {

@@ -9,11 +9,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::plan::observed::{Account, ChangeTime, Credential, Mark, SignIn};
 use crate::provider::ErrorKind;
-use crate::provider::http::vendor_code;
+use crate::provider::http::{parse, short, short_id, vendor_code};
 
 /// `User` and `UserSummary`, as far as they are read. `private_data`, claims and addresses are never even parsed.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct User {
+    #[serde(deserialize_with = "short_id")]
     pub user_id: String,
     pub username: Option<Username>,
     #[serde(default)]
@@ -35,25 +36,30 @@ pub(super) struct User {
 /// The user name of a user.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Username {
+    #[serde(default, deserialize_with = "short")]
     pub username: Option<String>,
 }
 
 /// One e-mail address of a user.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Email {
+    #[serde(default, deserialize_with = "short")]
     pub email: Option<String>,
 }
 
 /// `Group`, as far as it is read.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Group {
+    #[serde(deserialize_with = "short_id")]
     pub group_id: String,
+    #[serde(default, deserialize_with = "short")]
     pub name: Option<String>,
 }
 
 /// `UserSession`, as far as it is read.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Session {
+    #[serde(deserialize_with = "short_id")]
     pub session_id: String,
 }
 
@@ -152,7 +158,7 @@ impl User {
 impl Pagination {
     /// Reads the header. *Errors*: a header that is not the documented JSON, as a sentence.
     pub(super) fn parse(header: &str) -> Result<Self, String> {
-        serde_json::from_str(header).map_err(|_| "the header x-pagination is not the documented JSON".to_owned())
+        parse(header.as_bytes()).map_err(|_| "the header x-pagination is not the documented JSON".to_owned())
     }
 }
 
@@ -295,7 +301,7 @@ pub(super) fn refusal(about: About, status: u16, body: &[u8]) -> Option<(ErrorKi
 
 /// The three shapes of a refused write, told apart by `type`.
 fn rejected(body: &[u8]) -> String {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let problem: Problem = parse(body).unwrap_or_default();
     let what = match problem.kind.as_deref().and_then(|t| t.rsplit_once('#')).map(|(_, shape)| shape) {
         Some("identity-validation-error") => "MonoCloud's identity rules do not allow this for the user",
         Some("validation-error") => "MonoCloud finds the request invalid for this user",
@@ -306,7 +312,7 @@ fn rejected(body: &[u8]) -> String {
 
 /// At most three static codes or field names in parentheses, never descriptions.
 fn codes(body: &[u8]) -> String {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let problem: Problem = parse(body).unwrap_or_default();
     let named: Vec<String> = match problem.errors {
         Some(Errors::Identity(errors)) => errors.into_iter().filter_map(|e| e.code).collect(),
         Some(Errors::Validation(fields)) => fields.into_keys().collect(),

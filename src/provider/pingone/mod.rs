@@ -74,6 +74,8 @@ const LARGEST_PAGE: u32 = 200;
 const MOST_EMPTY_PAGES: u32 = 50;
 /// Pages of groups, populations, hits or sessions that are read at most: more than anybody has.
 const MOST_PAGES: usize = 1000;
+/// Groups, populations, hits or sessions that are read at most.
+const MOST_ROWS: usize = 10_000;
 
 const LIST: &str = "list users";
 const GROUPS: &str = "list groups";
@@ -201,6 +203,9 @@ impl PingOne {
             let (page, next, response) = self.page::<T>(operation, about, name, request).await?;
             let step = past.step(&page.rows);
             all.extend(page.rows.into_iter().map(|row| (row, response.answered_at)));
+            if all.len() > MOST_ROWS {
+                break;
+            }
             let Some(next) = next else { return Ok(all) };
             past = step.ok_or_else(|| circles(operation))?;
             request = Request::get(operation, next);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::plan::observed::{Account, AccountId, ChangeTime, Credential, Mark, SignIn};
 use crate::provider::ErrorKind;
-use crate::provider::http::{bounded, vendor_code};
+use crate::provider::http::{Listed, bounded, parse, short, short_id, vendor_code};
 
 /// One page of a collection (HAL).
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct Collection<T> {
     #[serde(rename = "_links")]
     links: Links,
     #[serde(rename = "_embedded")]
-    embedded: HashMap<String, Vec<T>>,
+    embedded: HashMap<String, Listed<T>>,
     count: Option<i64>,
 }
 
@@ -46,7 +46,7 @@ impl<T> Collection<T> {
     /// The rows under `name`; `None` where the page holds no such list, which is not the same as an empty one.
     pub fn rows(mut self, name: &str) -> Option<Rows<T>> {
         Some(Rows {
-            rows: self.embedded.remove(name)?,
+            rows: self.embedded.remove(name)?.0,
             next: self.links.next.map(|link| link.href),
             total: self.count.and_then(|count| u64::try_from(count).ok()),
         })
@@ -80,13 +80,16 @@ impl Row for User {
 /// A group or population.
 #[derive(Deserialize)]
 pub(super) struct Named {
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     pub name: Option<String>,
 }
 
 /// Anything that is only named by its id here.
 #[derive(Deserialize)]
 pub(super) struct Identified {
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
 }
 
@@ -94,8 +97,11 @@ pub(super) struct Identified {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
+    #[serde(default, deserialize_with = "short")]
     username: Option<String>,
+    #[serde(default, deserialize_with = "short")]
     email: Option<String>,
     enabled: Option<bool>,
     account: Option<AccountState>,
@@ -238,6 +244,9 @@ pub(super) enum About {
     Sessions,
 }
 
+/// Details of an error that are read; PingOne gives one or two.
+const MOST_DETAILS: usize = 8;
+
 /// The body of an error. Its messages are the vendor's and may quote input: only codes are read.
 #[derive(Default)]
 pub(super) struct Refusal {
@@ -262,7 +271,7 @@ struct Detail {
 impl Refusal {
     /// Reads the body of an answer that is no success; one that is not the vendor's says nothing.
     pub fn parse(body: &[u8]) -> Self {
-        let Ok(raw) = serde_json::from_slice::<RawRefusal>(body) else { return Self::default() };
+        let Ok(raw) = parse::<RawRefusal>(body) else { return Self::default() };
         let mut refusal = Self::default();
         let mut note = |code: Option<String>| {
             if let Some(code) = code.as_deref().and_then(vendor_code) {
@@ -270,7 +279,7 @@ impl Refusal {
             }
         };
         note(raw.code);
-        for detail in raw.details.into_iter().flatten() {
+        for detail in raw.details.into_iter().flatten().take(MOST_DETAILS) {
             note(detail.code);
             if let Some(inner) = detail.inner_error {
                 refusal.retry_after = refusal.retry_after.or(pause(&inner));
