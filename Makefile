@@ -1,8 +1,10 @@
 # What one needs: Rust, Go, Java with Maven. Each target says what is missing.
 
 CARGO ?= cargo
+# Programs that only some targets need are built on demand and kept where the test bed keeps its own.
+TOOLS := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/password-reset-operator/tools/bin
 
-.PHONY: help demo test lint fuzz bench generate needs
+.PHONY: help demo test lint fuzz deny mutants bench generate needs
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,20 @@ lint: needs ## Check format and lints
 
 fuzz: needs ## Feed every parser for FUZZ_SECONDS each (60 by default); FUZZ_SEED=number begins elsewhere
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --locked --release --package password-reset-operator --test fuzz -- --nocapture
+
+deny: $(TOOLS)/cargo-deny ## Check licences, sources, banned and doubled crates, and known advisories
+	@"$(TOOLS)/cargo-deny" --locked check --hide-inclusion-graph licenses bans sources
+	@"$(TOOLS)/cargo-deny" --locked check --hide-inclusion-graph advisories 2>"$(TOOLS)/advisories.log" || { \
+	  if grep -q 'failed to fetch advisory database\|failed to load advisory database' "$(TOOLS)/advisories.log"; then \
+	    echo "Advisories were not checked: their database (github.com/rustsec/advisory-db) cannot be fetched from here."; \
+	  else cat "$(TOOLS)/advisories.log" >&2; exit 1; fi; }
+
+mutants: needs $(TOOLS)/cargo-mutants ## Change what is decided, said and remembered, and see whether a test notices; SHARD=1/8 does a part
+	@nice -n 19 "$(TOOLS)/cargo-mutants" mutants --package password-reset-operator --in-place=false --jobs 1 --no-shuffle $(if $(SHARD),--shard $(SHARD))
+
+$(TOOLS)/cargo-%:
+	@echo "Building cargo-$* into $(TOOLS) (only once; some minutes)" >&2
+	@nice -n 10 $(CARGO) install --locked --quiet --root "$(TOOLS:/bin=)" cargo-$*
 
 bench: needs ## Measure
 	@$(CARGO) bench --locked --workspace

@@ -72,6 +72,8 @@ enum Obstacle {
 enum Role {
     Plain,
     Protected,
+    /// The account that the operator itself signs in with.
+    Own,
     Excluded,
     Federated,
 }
@@ -417,7 +419,7 @@ impl Campaign {
             entry: self.ledger.entry(&account(i)),
             evidence: evidence.get(&account(i)),
             protected: matches!(world.people[i].role, Role::Protected),
-            own: false,
+            own: matches!(world.people[i].role, Role::Own),
             excluded: matches!(world.people[i].role, Role::Excluded),
             not_sent: false,
             complete,
@@ -686,6 +688,7 @@ fn person() -> impl Strategy<Value = Person> {
     let role = prop_oneof![
         10 => Just(Role::Plain),
         1 => Just(Role::Protected),
+        1 => Just(Role::Own),
         1 => Just(Role::Excluded),
         1 => Just(Role::Federated),
     ];

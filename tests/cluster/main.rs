@@ -25,6 +25,7 @@ mod once;
 mod providers;
 mod references;
 mod refused;
+mod rights_used;
 mod secrecy;
 mod selection;
 mod sessions;

@@ -24,7 +24,7 @@ async fn a_campaign_over_awkward_tenants_leaves_no_person_and_no_secret_in_log_s
     let mut bed = Bed::new("secrecy").await;
     let [port] = testbed::ports::free().expect("a free port");
     bed.set("LISTEN", &format!("127.0.0.1:{port}"));
-    bed.set("LOG", "debug");
+    bed.set("LOG", "trace");
     bed.start().await;
     bed.pingone("p1", &ping, fast()).await;
     bed.looker("lo", &look, fast()).await;
@@ -62,6 +62,10 @@ async fn a_campaign_over_awkward_tenants_leaves_no_person_and_no_secret_in_log_s
         });
         assert_eq!(leak, None, "{canary} leaked");
     }
+    let id = bed.operator().id().expect("the operator runs");
+    let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).expect("its limits");
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[..2], ["0", "0"], "no core dump holds a secret");
     // The search would find something: the policy itself holds an address.
     assert_eq!(look.counters().secrets_shown, 0, "one-time links are not even asked for");
     for simulator in [&ping, &look, &mono] {

@@ -27,6 +27,7 @@ mod authors;
 mod crash_loop;
 mod endpoints;
 mod host;
+mod input;
 mod listings;
 mod process;
 mod proxies;

@@ -183,9 +183,14 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// The audit log as the API server writes it, one JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        audit_log(self.folder())
+    }
+
     /// Every request that was answered so far, except those of the API server to itself. See [`audit`].
     pub async fn audit(&self) -> Result<Vec<AuditEvent>> {
-        audit::read_to_now(&self.client().await?, &audit_log(self.folder())).await
+        audit::read_to_now(&self.client().await?, &self.audit_log()).await
     }
 
     /// Kills kube-apiserver, starts it again on the same port with the same certificates and returns when it is ready.

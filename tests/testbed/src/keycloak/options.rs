@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use simulators::PERSONAL_CANARY;
 
 use super::person::REDIRECT;
 
@@ -168,8 +169,8 @@ pub(super) fn user_representation(
         "enabled": beginning != Beginning::Disabled,
         "email": format!("{name}@example.org"),
         "emailVerified": true,
-        "firstName": "Given",
-        "lastName": "Family",
+        "firstName": PERSONAL_CANARY,
+        "lastName": PERSONAL_CANARY,
         "requiredActions": actions,
         "credentials": credentials,
         "groups": groups,

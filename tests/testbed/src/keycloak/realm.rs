@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use simulators::SECRET_CANARY;
 
 use super::admin::Admin;
 pub use super::options::{Beginning, CONFIGURE_TOTP, OPERATOR_CLIENT, OPERATOR_ROLES, RealmOptions, UPDATE_PASSWORD};
@@ -54,6 +55,11 @@ pub struct Realm {
     pub(super) passwords: Mutex<BTreeMap<String, String>>,
 }
 
+/// Carries the canary that all credentials of the test data carry.
+fn new_secret() -> Result<String> {
+    Ok(format!("{SECRET_CANARY}{}", random::hex()?))
+}
+
 impl fmt::Debug for Realm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Realm({})", self.url())
@@ -62,12 +68,12 @@ impl fmt::Debug for Realm {
 
 impl Realm {
     pub(super) async fn create(admin: Admin, name: &str, options: RealmOptions) -> Result<Self> {
-        let secret = random::hex()?;
+        let secret = new_secret()?;
         let passwords = options
             .users
             .iter()
             .filter(|(_, beginning)| *beginning != Beginning::WithoutPassword)
-            .map(|(name, _)| (name.clone(), format!("first password of {name}")))
+            .map(|(name, _)| (name.clone(), format!("{SECRET_CANARY}: first password of {name}")))
             .collect();
         admin
             .post("", &representation(name, &options, &secret, &passwords))
@@ -107,7 +113,7 @@ impl Realm {
     pub async fn rotate_client_secret(&self) -> Result<()> {
         let client = self.client_id(OPERATOR_CLIENT).await?;
         let mut representation: Value = self.get(&format!("/clients/{client}")).await?;
-        let secret = random::hex()?;
+        let secret = new_secret()?;
         representation["secret"] = json!(secret);
         self.put(&format!("/clients/{client}"), &representation).await?;
         *self.client_secret.lock().unwrap_or_else(PoisonError::into_inner) = secret;

@@ -1,0 +1,255 @@
+//! C3 to C6, C8, C9: what people write, and what they call themselves, that is too much or odd.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use simulators::{Looker, MonoCloud, Options, PingOne};
+use wiremock::matchers::{method, path, path_regex};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use crate::bed::{Bed, cutoff, fast, merge};
+
+fn api(bed: &Bed, kind: &str) -> (Api<DynamicObject>, ApiResource) {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("passwordreset.dev", "v1alpha1", kind));
+    (Api::namespaced_with(bed.client.clone(), &bed.namespace, &resource), resource)
+}
+
+/// Whether the API server takes an object.
+async fn is_accepted(bed: &Bed, kind: &str, name: &str, spec: Value) -> bool {
+    let (api, resource) = api(bed, kind);
+    let mut object = DynamicObject::new(name, &resource);
+    object.data = json!({"spec": spec});
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => true,
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => false,
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+fn enforce(targets: Value) -> Value {
+    json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": targets})
+}
+
+fn selected(provider: &str, by: Value) -> Value {
+    let mut target = json!({"name": provider, "providerRef": {"name": provider}, "scope": "Selected"});
+    merge(&mut target, by);
+    enforce(json!([target]))
+}
+
+/// C3. Everybody is `scope: Tenant` and nothing else: neither a selection that was left out nor a wildcard.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_selected_by_saying_so_and_in_no_other_way() {
+    let look = Looker::start(Options::ordinary(12)).await.expect("a simulator");
+    let ping = PingOne::start(Options::ordinary(12)).await.expect("a simulator");
+    let mono = MonoCloud::start(Options::ordinary(12)).await.expect("a simulator");
+    let mut bed = Bed::new("everybody").await;
+    bed.start().await;
+    bed.looker("look", &look, fast()).await;
+    bed.pingone("ping", &ping, fast()).await;
+    bed.monocloud("mono", &mono, fast()).await;
+
+    let reference = json!({"name": "t", "providerRef": {"name": "look"}});
+    for left_out in [
+        json!({}),
+        json!({"scope": "Selected"}),
+        json!({"scope": "Selected", "users": [], "groups": []}),
+        json!({"scope": "Selected", "users": [{}]}),
+        json!({"scope": "Selected", "groups": [""]}),
+        json!({"scope": "Everybody"}),
+    ] {
+        let mut target = reference.clone();
+        merge(&mut target, left_out.clone());
+        assert!(!is_accepted(&bed, "PasswordResetPolicy", "out", enforce(json!([target]))).await, "{left_out}");
+    }
+    assert!(!is_accepted(&bed, "PasswordResetPolicy", "none", enforce(json!([]))).await);
+
+    let wildcards = [
+        ("look", json!([{"email": "%@people.example"}, {"email": "%@%"}, {"id": "%"}])),
+        ("ping", json!([{"username": "\" or username sw \""}, {"email": "*@*"}, {"username": "*"}])),
+        ("mono", json!([{"username": "*"}, {"email": "*@people.example"}, {"username": "a OR *"}])),
+    ];
+    for (name, users) in wildcards {
+        bed.policy(name, selected(name, json!({"users": users}))).await;
+        let view = bed.policy_until(name, "everybody looked for", |view| view.count("failed") == 3).await;
+        assert_eq!((view.count("targeted"), view.condition("Ready")), (3, "False PartiallyFailed".to_owned()));
+        let groups = format!("{name}-groups");
+        bed.policy(&groups, selected(name, json!({"groups": ["%"]}))).await;
+        bed.policy_until(&groups, "no group", |view| view.condition("Stalled") == "True SelectionNotFound").await;
+    }
+    bed.list_in_config_map("list", "users.txt", "# nobody\n\n").await;
+    let list = json!({"usersFrom": [{"format": "Email", "configMapRef": {"name": "list", "key": "users.txt"}}]});
+    bed.policy("list", selected("look", list)).await;
+    bed.policy_until("list", "a list of nobody", |view| view.condition("Stalled") == "True UserListInvalid").await;
+    for simulator in [&look, &ping, &mono] {
+        assert_eq!(simulator.requirements(), BTreeMap::new());
+    }
+}
+
+/// C4. The operator bounds what it reads once more, where limits become a rate (`src/controller/provider/connect.rs`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_none_is_refused_by_the_api_server() {
+    let bed = Bed::new("limits").await;
+    let provider = |extra: Value| {
+        let mut spec = json!({"monoCloud": {"baseURL": "https://idp.example", "credentialsSecretRef": {"name": "s"}}});
+        merge(&mut spec, extra);
+        spec
+    };
+    for field in ["requestsPerSecond", "burst", "maxConcurrentRequests"] {
+        for value in [json!(0), json!(-1), json!(1_000_000_000), json!("NaN"), json!(1.5), json!("1e3"), json!([])] {
+            let spec = provider(json!({"rateLimit": {field: value}}));
+            assert!(!is_accepted(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
+        }
+    }
+    for field in ["pageSize", "observePeriodSeconds"] {
+        for value in [json!(0), json!(-1), json!(1_000_000_000), json!("P1D")] {
+            let spec = provider(json!({field: value}));
+            assert!(!is_accepted(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
+        }
+    }
+    for days in [json!(0), json!(-1), json!(1_000_000_000), json!(0.5)] {
+        let mut spec = selected("mono", json!({"groups": ["g"]}));
+        spec["requirement"] = json!({"maxPasswordAgeDays": days});
+        assert!(!is_accepted(&bed, "PasswordResetPolicy", "limits", spec).await, "{days}");
+    }
+}
+
+/// C5. The longest names, nearly as many annotations as there may be, and a status that somebody else has filled.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_stays_small_however_large_the_object_is() {
+    let mono = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
+    let mut bed = Bed::new("large").await;
+    bed.monocloud("mono", &mono, fast()).await;
+    let name = format!("{}.{}", "n".repeat(63), "m".repeat(63));
+    let target = json!({"name": "t".repeat(63), "providerRef": {"name": "mono"}, "scope": "Tenant"});
+    bed.policy(&name, enforce(json!([target]))).await;
+    let (api, _) = api(&bed, "PasswordResetPolicy");
+    let noise = json!({"metadata": {"annotations": {"example.org/noise": "n".repeat(250 * 1024)}}});
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(noise)).await.expect("annotations up to 256 KiB are taken");
+    let condition = |number: usize| {
+        json!({"type": format!("Other{number}"), "status": "True", "reason": "Noise", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    // A list of conditions has no bound in Kubernetes but the size of the object.
+    let others: Vec<Value> = (0..10_000).map(condition).collect();
+    let filled = json!({"status": {"conditions": others}});
+    let filled = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(filled)).await;
+    let foreign = filled.is_ok();
+    bed.start().await;
+    let done = bed.policy_until(&name, "everybody required", |view| view.condition("Ready") == "True Enforced").await;
+    let conditions = done.0["status"]["conditions"].as_array().map_or(0, Vec::len);
+    assert!(conditions < 20 || foreign, "{conditions} conditions");
+    assert_eq!(mono.requirements().len(), 5);
+    let log = std::fs::read_to_string(bed.plane.audit_log()).expect("the audit log");
+    let user = format!("\"username\":\"system:serviceaccount:{}:", bed.operator_namespace);
+    let writes = log.lines().filter(|line| line.contains(&user) && line.contains("\"requestObject\""));
+    let largest = writes.map(str::len).max().unwrap_or_default();
+    assert!((1..20_000).contains(&largest), "the largest write has {largest} bytes");
+    assert!(bed.log_text().len() < 200_000, "the log has {} bytes", bed.log_text().len());
+}
+
+/// C6. Policies on one user set share one tenant: each account is written once and all policies are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_policies_on_the_same_people_ask_each_of_them_once_and_all_report_it() {
+    const POLICIES: usize = 200;
+    let mono = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
+    let mut bed = Bed::new("crowd").await;
+    bed.start().await;
+    bed.monocloud("mono", &mono, fast()).await;
+    let spec = enforce(json!([{"name": "all", "providerRef": {"name": "mono"}, "scope": "Tenant"}]));
+    for number in 0..POLICIES {
+        bed.policy(&format!("inc-{number}"), spec.clone()).await;
+    }
+    for number in 0..POLICIES {
+        let name = format!("inc-{number}");
+        let view = bed.policy_until(&name, "done", |view| view.condition("Ready") == "True Enforced").await;
+        assert_eq!(view.count("enforced"), 5, "{name}");
+    }
+    let written = mono.requirements();
+    assert!(written.len() == 5 && written.values().all(|times| *times == 1), "{written:?}");
+}
+
+/// C8. A tenant whose people are called what no log, label or status may hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_escapes_and_of_a_megabyte_show_nowhere() {
+    let marked = Arc::new(AtomicBool::new(false));
+    let user = |id: &str, name: &str, marked: bool| {
+        json!({"user_id": id, "username": {"username": name}, "emails": [{"email": format!("{name}@quokka.example")}],
+            "has_password": true, "force_password_reset": marked, "password_updated_at": 1_700_000_000, "disabled": false,
+            "creation_time": 1_600_000_000, "name": name, "given_name": name})
+    };
+    let names = ["\u{1b}[31mquokka\r\n{\"level\":\"ERROR\"}\u{0}\u{202e}".to_owned(), "quokka".repeat(175_000)];
+    let people = move |marked: bool| -> Vec<Value> {
+        names.iter().enumerate().map(|(number, name)| user(&format!("id-{number}"), name, marked)).collect()
+    };
+    let server = MockServer::start().await;
+    let (all, flag) = (people.clone(), marked.clone());
+    Mock::given(method("GET"))
+        .and(path("/api/users"))
+        .respond_with(move |_: &Request| {
+            let page = ResponseTemplate::new(200).set_body_json(all(flag.load(Ordering::SeqCst)));
+            page.insert_header("x-pagination", r#"{"current_page":1,"total_count":2,"has_next":false}"#)
+        })
+        .mount(&server)
+        .await;
+    let one = move |request: &Request, marked: bool| {
+        let number = usize::from(request.url.path().contains("id-1"));
+        ResponseTemplate::new(200).set_body_json(&people(marked)[number])
+    };
+    let (read, flag) = (one.clone(), marked.clone());
+    Mock::given(method("GET"))
+        .and(path_regex("^/api/users/id-"))
+        .respond_with(move |request: &Request| read(request, flag.load(Ordering::SeqCst)))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path_regex("/password/force_reset$"))
+        .respond_with(move |request: &Request| {
+            marked.store(request.url.path().contains("id-1"), Ordering::SeqCst);
+            one(request, true)
+        })
+        .mount(&server)
+        .await;
+
+    let mut bed = Bed::new("names").await;
+    let [port] = testbed::ports::free().expect("a free port");
+    bed.set("LISTEN", &format!("127.0.0.1:{port}"));
+    bed.set("LOG", "trace");
+    bed.start().await;
+    let block = json!({"monoCloud": {"baseURL": server.uri(), "credentialsSecretRef": {"name": "mono"}}});
+    bed.provider("mono", &[&server.uri()], json!({"apiKey": "wombat-key"}), block, fast()).await;
+    bed.policy("inc", enforce(json!([{"name": "all", "providerRef": {"name": "mono"}, "scope": "Tenant"}]))).await;
+    let view = bed.policy_until("inc", "everybody required", |view| view.condition("Ready") == "True Enforced").await;
+    assert!(view.0["status"].to_string().len() < 10_000);
+    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("metrics").text().await;
+    let public = bed.everything_public().await + &metrics.expect("text");
+    for shown in ["quokka", "wombat", "\u{1b}", "\\u001b", "\u{202e}", "\\u202e"] {
+        assert!(!public.contains(shown), "{shown:?}");
+    }
+    assert!(public.lines().all(|line| line.len() < 20_000), "no endless line");
+}
+
+/// C9. Whatever a policy selects, who is protected and the operator's own account are never written. That this holds in
+/// every order of events is an invariant of `tests/decisions.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_protected_and_the_operators_own_account_are_left_alone_however_they_are_selected() {
+    let look = Looker::start(Options::ordinary(12)).await.expect("a simulator");
+    let mut bed = Bed::new("protected").await;
+    bed.start().await;
+    let (chief, other) = (look.user_at(0), look.user_at(1));
+    let mut guarded = fast();
+    merge(&mut guarded, json!({"protectedUsers": [{"email": chief.email.to_uppercase()}]}));
+    bed.looker("look", &look, guarded).await;
+    let users = json!({"users": [{"id": chief.id}, {"email": chief.email}, {"email": other.email}]});
+    bed.policy("named", selected("look", users)).await;
+    bed.policy("all", enforce(json!([{"name": "all", "providerRef": {"name": "look"}, "scope": "Tenant"}]))).await;
+    for name in ["named", "all"] {
+        let view = bed.policy_until(name, "a complete pass", |view| view.condition("Ready") == "True Enforced").await;
+        assert!(view.count("skipped") >= 1, "{name}: {:#}", view.0["status"]);
+    }
+    let written = look.requirements();
+    assert!(!written.contains_key(&chief.id) && written.contains_key(&other.id), "{written:?}");
+}
