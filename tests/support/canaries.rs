@@ -25,8 +25,8 @@ pub fn found(what: &str, text: &str, secrets: &[String]) -> Vec<String> {
         .into_iter()
         .filter_map(|canary| {
             let at = text.find(&canary)?;
-            let from = text.floor_char_boundary(at.saturating_sub(300));
-            Some(format!("{what}: …{}…", text[from..].chars().take(500).collect::<String>()))
+            let around = &text.as_bytes()[at.saturating_sub(300)..text.len().min(at + 200)];
+            Some(format!("{what}: …{}…", String::from_utf8_lossy(around)))
         })
         .collect()
 }
