@@ -15,6 +15,7 @@ use crate::controller::references::{Content, Kind, Reference, Seen};
 use crate::controller::registry::{Connection, Entry, Probes};
 use crate::plan::failure::{Health, ProviderFault, grant_lines};
 use crate::plan::schedule;
+use crate::provider::ProviderError;
 use crate::status::{ProviderOutcome, refused_before};
 
 /// What one look found.
@@ -73,7 +74,10 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
     let connection = match same.and_then(|b| b.connection.clone()) {
         Some(connection) => connection,
         None => match connection(subject, &material, context) {
-            Ok(connection) => connection,
+            Ok(connection) => {
+                connection.tenant.limiter.retry_now();
+                connection
+            }
             Err(ConnectError { fault, message }) => {
                 fail(&mut entry, before, fault, message, now);
                 return Found { entry, next_probe: None };
@@ -118,7 +122,7 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
         Err(error) => {
             let fault = fault::of_listing(&error);
             fail(&mut entry, before, fault, error.to_string(), now);
-            let (wait, absent) = wait(fault, error.retry_after, entry.probes.failed, subject, &connection);
+            let (wait, absent) = wait(fault, Some(&error), entry.probes.failed, subject, &connection);
             entry.probes.failed += u32::from(!error.held_back);
             (entry.probes.next, entry.probes.absent) = (Some(Instant::now() + wait), absent);
             Found { entry, next_probe: Some(wait) }
@@ -131,18 +135,22 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
 const AFTER_RESTART: Duration = Duration::from_secs(30);
 
 /// How long to wait before the next probe, and whether that is because the tenant answers nobody: then its breaker says
-/// when, for all objects that name it. `named` is the pause that the tenant has asked for.
+/// when, for all objects that name it. `error` is what the last probe came to.
 fn wait(
     fault: ProviderFault,
-    named: Option<Duration>,
+    error: Option<&ProviderError>,
     failed: u32,
     subject: &Subject,
     connection: &Connection,
 ) -> (Duration, bool) {
     const SHORTEST: Duration = Duration::from_secs(1);
-    match connection.tenant.limiter.absent_for().filter(|_| fault.passes()) {
+    let held_back = error.is_some_and(|error| error.held_back);
+    match connection.tenant.limiter.absent_for().filter(|_| fault.passes() || held_back) {
         Some(rest) => (rest.max(SHORTEST), true),
-        None => (pause(fault, failed, subject, connection).max(named.unwrap_or_default()), false),
+        None => {
+            let named = error.and_then(|error| error.retry_after).unwrap_or_default();
+            (pause(fault, failed, subject, connection).max(named), false)
+        }
     }
 }
 

@@ -103,6 +103,11 @@ impl<E> Breaker<E> {
         }
     }
 
+    /// Something has changed that may be the remedy: the next probe need not wait.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        self.open.iter_mut().for_each(|open| open.next = now);
+    }
+
     /// When the next probe may be sent, as a time from `now`; `None` outside of an outage.
     pub(super) fn probe_in(&self, now: Instant) -> Option<Duration> {
         match self.sendable(now) {
@@ -198,6 +203,17 @@ mod tests {
         assert!(breaker.sent());
         breaker.showed_nothing(true);
         assert_eq!(breaker.sendable(at(30.0)), Sendable::Probe);
+    }
+
+    #[test]
+    fn a_remedy_is_tried_at_once_and_by_one_probe() {
+        let mut breaker = open("t");
+        breaker.retry_now(at(0.1));
+        assert!(fails(&mut breaker, 0.1));
+        assert!(!fails(&mut breaker, 0.2));
+        let mut closed = Breaker::<u32>::new("t");
+        closed.retry_now(at(0.1));
+        assert_eq!(closed.sendable(at(0.1)), Sendable::Everything);
     }
 
     #[test]

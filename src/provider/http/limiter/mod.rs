@@ -234,6 +234,12 @@ impl Limiter {
         self.state().breaker.probe_in(Instant::now())
     }
 
+    /// Lets one request try at once whether a tenant that nobody can reach answers now, since it is asked in another way:
+    /// with another credential, address or certificate.
+    pub fn retry_now(&self) {
+        self.state().breaker.retry_now(Instant::now());
+    }
+
     /// Waits for this request's turn, its token and its slot.
     ///
     /// *Errors*: the tenant has asked for a pause that is longer than `patience`, or does not answer anybody.
