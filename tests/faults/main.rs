@@ -27,6 +27,7 @@ mod authors;
 mod crash_loop;
 mod endpoints;
 mod host;
+mod http2;
 mod input;
 mod listings;
 mod process;

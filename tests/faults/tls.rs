@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::bed::{Bed, fast, merge};
 
 /// A certificate authority.
-struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    /// Its own certificate.
+    pub pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut about = CertificateParams::default();
         about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -32,7 +33,7 @@ impl Authority {
     }
 
     /// What a server needs with a certificate for `name`, as changed by `change`.
-    fn serving(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
+    pub fn serving(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
         let mut about = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         change(&mut about);
         let key = KeyPair::generate().expect("a key");
