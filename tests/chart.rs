@@ -77,7 +77,6 @@ impl Asking {
 
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 const READ: [&str; 3] = ["get", "list", "watch"];
-const WATCH: [&str; 2] = ["list", "watch"];
 const NONE: [&str; 0] = [];
 
 #[tokio::test]
@@ -88,7 +87,7 @@ async fn by_default_every_namespace_is_served_and_only_status_is_written() {
     install(&client, &own, SERVICE_ACCOUNT).await;
     let may = Asking::new(&client, &own);
     for kind in ["identityproviders", "passwordresetpolicies", "clusteridentityproviders"] {
-        assert_eq!(may.allowed((OURS, kind), "", None, &VERBS).await, WATCH, "{kind}");
+        assert_eq!(may.allowed((OURS, kind), "", None, &VERBS).await, READ, "{kind}");
         let status = format!("{kind}/status");
         assert_eq!(may.allowed((OURS, &status), "", None, &VERBS).await, ["patch"], "{status}");
     }
@@ -116,7 +115,7 @@ async fn with_named_namespaces_nothing_is_granted_in_others() {
 
     install_for(&client, &own, SERVICE_ACCOUNT, &[&served], false).await;
     for kind in ["identityproviders", "passwordresetpolicies"] {
-        assert_eq!(may.allowed((OURS, kind), &served, None, &VERBS).await, WATCH, "{kind}");
+        assert_eq!(may.allowed((OURS, kind), &served, None, &VERBS).await, READ, "{kind}");
         assert_eq!(may.allowed((OURS, kind), &other, None, &VERBS).await, NONE, "{kind}");
     }
     assert_eq!(may.allowed((EVENTS, "events"), &served, None, &VERBS).await, ["create", "patch"]);
@@ -125,7 +124,7 @@ async fn with_named_namespaces_nothing_is_granted_in_others() {
     assert_eq!(may.allowed((OURS, "clusteridentityproviders"), "", None, &VERBS).await, NONE);
 
     install_for(&client, &own, SERVICE_ACCOUNT, &[&served], true).await;
-    assert_eq!(may.allowed((OURS, "clusteridentityproviders"), "", None, &VERBS).await, WATCH);
+    assert_eq!(may.allowed((OURS, "clusteridentityproviders"), "", None, &VERBS).await, READ);
     assert_eq!(may.allowed((OURS, "clusteridentityproviders/status"), "", None, &VERBS).await, ["patch"]);
     assert_eq!(may.allowed((EVENTS, "events"), "default", None, &VERBS).await, ["create", "patch"]);
     assert_eq!(may.allowed((OURS, "identityproviders"), "", None, &VERBS).await, NONE);
