@@ -278,7 +278,10 @@ async fn half_a_minute_after_a_limit_was_halved_or_doubled_it_is_used_again() {
         let limiter = Limiter::new(limits(400.0, 200, 8));
         let server = Arc::new(Mutex::new(Server::new(50.0, 50)));
         press(&limiter, &server, true, u32::MAX, 60.0).await;
-        server.lock().unwrap().rate *= factor;
+        {
+            let mut server = server.lock().unwrap();
+            (server.rate, server.burst) = (server.rate * factor, server.burst * factor);
+        }
         press(&limiter, &server, true, u32::MAX, 30.0).await;
         // Over two cycles of the search, as one contains the pause that a refusal asks for.
         let Pressed { took, answered, .. } = press(&limiter, &server, true, u32::MAX, 50.0).await;
