@@ -31,7 +31,7 @@ deny: $(TOOLS)/cargo-deny ## Check licences, sources, banned and doubled crates,
 	  else cat "$(TOOLS)/advisories.log" >&2; exit 1; fi; }
 
 mutants: needs $(TOOLS)/cargo-mutants ## Change what is decided, said and remembered, and see whether a test notices; SHARD=1/8 does a part
-	@nice -n 19 "$(TOOLS)/cargo-mutants" mutants --package password-reset-operator --in-place=false --jobs 1 --no-shuffle $(if $(SHARD),--shard $(SHARD))
+	@nice -n 19 "$(TOOLS)/cargo-mutants" mutants --package password-reset-operator --jobs 1 $(if $(SHARD),--shard $(SHARD))
 
 $(TOOLS)/cargo-%:
 	@echo "Building cargo-$* into $(TOOLS) (only once; some minutes)" >&2
