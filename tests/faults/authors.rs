@@ -182,21 +182,21 @@ async fn no_number_of_objects_names_or_reasons_makes_the_metrics_grow() {
     let many = 60;
     for n in 0..many {
         bed.policy(
-            &format!("quokka-{n}"),
+            &format!("somebody-{n}"),
             json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()},
-            "reason": {"type": "Compromise", "reference": format!("quokka-{n}")},
-            "targets": [{"name": format!("quokka-{n}"), "providerRef": {"name": format!("quokka-{n}")}, "scope": "Tenant"},
-                        {"name": "mc", "providerRef": {"name": "mc"}, "scope": "Selected", "users": [{"username": format!("quokka-{n}")}]}]}),
+            "reason": {"type": "Compromise", "reference": format!("somebody-{n}")},
+            "targets": [{"name": format!("somebody-{n}"), "providerRef": {"name": format!("somebody-{n}")}, "scope": "Tenant"},
+                        {"name": "mc", "providerRef": {"name": "mc"}, "scope": "Selected", "users": [{"username": format!("somebody-{n}")}]}]}),
         )
         .await;
     }
     for n in 0..many {
-        bed.policy_says(&format!("quokka-{n}"), "Ready", "False ProviderNotFound", &[]).await;
+        bed.policy_says(&format!("somebody-{n}"), "Ready", "False ProviderNotFound", &[]).await;
     }
     let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
     assert!(metrics.contains("kind=\"PasswordResetPolicy\""), "{metrics}");
-    assert!(!metrics.contains("quokka") && !metrics.contains(&bed.namespace), "{metrics}");
+    assert!(!metrics.contains("somebody") && !metrics.contains(&bed.namespace), "{metrics}");
     let series = metrics.lines().filter(|line| !line.starts_with('#')).count();
     assert!(series < 60, "{series} series:\n{metrics}");
 }
