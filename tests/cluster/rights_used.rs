@@ -143,7 +143,7 @@ async fn every_right_of_the_chart_is_used_and_nothing_else_is_asked_for() {
         "events",
         "configmaps",
         "secrets",
-        "selfsubjectaccessreviews",
+        "selfsubjectreviews",
         "",
     ];
     let other: Vec<_> = audit.iter().filter(|event| !known.contains(&event.resource.as_str())).collect();
