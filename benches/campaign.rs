@@ -2,6 +2,8 @@
 //!
 //! `make bench`. Prints a table; judges nothing, since wall time depends on the machine. Counts are asserted in tests.
 
+#![allow(clippy::disallowed_methods)] // they are the operator's rules; a benchmark is a client of its own
+
 #[path = "../tests/support/bed.rs"]
 mod bed;
 mod cold;
