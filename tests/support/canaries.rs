@@ -60,10 +60,10 @@ fn base64_forms(word: &str) -> [String; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
+    // In each test: a program without a harness has none of them, and an import would be left over there.
     #[test]
     fn a_canary_is_found_wherever_it_sits() {
+        use super::found;
         for leak in ["a Quokka-7", "WOMBAT-key", "user-0001", "bob@left.example", "the token t0ken"] {
             assert_eq!(found("log", leak, &["T0ken".to_owned()]).len(), 1, "{leak}");
         }
@@ -72,6 +72,7 @@ mod tests {
 
     #[test]
     fn a_canary_is_found_in_base64() {
+        use super::{ByteString, PERSONAL_CANARY, base64_forms};
         for before in ["", "a", "ab", "abc"] {
             let bytes = format!("{before}{PERSONAL_CANARY}-1").into_bytes();
             let text = serde_json::to_string(&ByteString(bytes)).expect("JSON");
