@@ -4,10 +4,10 @@ CARGO ?= cargo
 # Programs that only some targets need are built on demand and kept where the test bed keeps its own.
 TOOLS := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/password-reset-operator/tools/bin
 
-.PHONY: help demo test lint fuzz deny mutants bench generate needs
+.PHONY: help demo test lint planted-bugs fuzz deny mutants bench generate needs
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak; KUBE_CONTEXT=name uses a cluster of yours
 	@$(CARGO) build --locked --package demo --package password-reset-operator
@@ -19,6 +19,9 @@ test: needs ## Run all tests
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+planted-bugs: needs ## Plant each bug of tests/planted and show which test finds it; BUGS="name name" takes some
+	@tests/planted/run.sh $(BUGS)
 
 fuzz: needs ## Feed every parser for FUZZ_SECONDS each (60 by default); FUZZ_SEED=number begins elsewhere
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --locked --release --package password-reset-operator --test fuzz -- --nocapture

@@ -130,3 +130,63 @@ fn every_example_is_listed() {
         assert!(name == "README.md" || index.contains(&format!("({name})")), "examples/README.md does not list {name}");
     }
 }
+
+/// How many faults each table has: of providers, of Kubernetes, of the process and its host, of input.
+const FAULTS: [(char, usize); 4] = [('I', 40), ('K', 21), ('H', 12), ('C', 9)];
+
+#[test]
+fn every_fault_has_a_row_that_names_its_test_or_says_why_there_is_none() {
+    let page = fs::read_to_string(root().join("tests/README.md")).expect("tests/README.md");
+    for (table, count) in FAULTS {
+        for number in 1..=count {
+            let begin = format!("| {table}{number} |");
+            let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&begin)).collect();
+            let [row] = rows[..] else { panic!("tests/README.md has {} rows for {table}{number}", rows.len()) };
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [_, fault, tests, outcome] = cells[..] else { panic!("{row}\nhas not four cells") };
+            assert!(!fault.is_empty() && !outcome.is_empty(), "{row}\nlacks its fault or its outcome");
+            let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+            if named.is_empty() {
+                let why = tests.strip_prefix("not applicable: ").unwrap_or_default();
+                assert!(why.len() > 10, "{row}\nnames no test and does not say \"not applicable: why\"");
+            }
+            named.iter().for_each(|test| assert_is_there(test, row));
+        }
+    }
+}
+
+/// Whether `file::name` is a test: the file (below `tests/`, or `src/…`) has a function of this name.
+fn assert_is_there(test: &str, row: &str) {
+    let (file, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{row}\nnames `{test}`, not file::name"));
+    let path = if file.starts_with("src/") { root().join(file) } else { root().join("tests").join(file) };
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|_| panic!("{row}\nnames {}, which is not there", path.display()));
+    let there = [format!("fn {name}("), format!("fn {name}<")].iter().any(|function| text.contains(function));
+    assert!(there, "{row}\nnames `{name}`, which {} does not have", path.display());
+}
+
+#[test]
+fn every_planted_bug_still_fits_the_code() {
+    let mut bugs = 0;
+    for entry in fs::read_dir(root().join("tests/planted")).expect("tests/planted/") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "patch") {
+            continue;
+        }
+        bugs += 1;
+        let patch = fs::read_to_string(&path).expect("a patch");
+        for said in ["# bug: ", "# found by: "] {
+            assert!(patch.lines().any(|line| line.starts_with(said)), "{} does not say `{said}`", path.display());
+        }
+        for file in patch.split("\ndiff --git ").skip(1) {
+            let name = file.lines().find_map(|line| line.strip_prefix("--- a/")).expect("the name of a file");
+            let code = fs::read_to_string(root().join(name)).expect("the file");
+            for hunk in file.split("\n@@ ").skip(1) {
+                let before = hunk.lines().skip(1).filter(|line| !line.starts_with('+'));
+                let before: Vec<&str> = before.map(|line| line.get(1..).unwrap_or_default()).collect();
+                assert!(code.contains(before.join("\n").trim_end()), "{} does not fit {name} any more", path.display());
+            }
+        }
+    }
+    assert!(bugs >= 20, "{bugs} bugs are planted");
+}
