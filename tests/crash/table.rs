@@ -18,6 +18,8 @@ const AT_ONCE: usize = 10;
 /// Fewer points than this, and something is not enumerated any more.
 const FEWEST_KILLS: usize = 100;
 const FEWEST_BREAKS: usize = 60;
+/// Of so many points one is run, unless `CRASH_ALL` is set: all of them take about half an hour.
+const ONE_OF: usize = 5;
 /// Failures that are told at length.
 const TOLD: usize = 5;
 /// Lines of the operator's log that are told.
@@ -35,6 +37,13 @@ pub async fn enumerate(vendor: Vendor, troubles: &[Trouble]) {
     assert!(recording.problems.is_empty(), "{vendor:?}, without a fault: {:#?}\n{}", recording.problems, recording.log);
     let points = points::of(vendor, &recording.records, troubles);
     let chosen = std::env::var("CRASH_POINT").is_ok();
+    if !chosen {
+        let fewest = if troubles[0].kills() { FEWEST_KILLS } else { FEWEST_BREAKS };
+        assert!(points.len() >= fewest, "{vendor:?}: {} points, at least {fewest} are expected", points.len());
+    }
+    let one_of = if chosen || std::env::var("CRASH_ALL").is_ok() { 1 } else { ONE_OF };
+    // Another part for each provider, so that together they run more kinds of points.
+    let points: Vec<Point> = points.into_iter().skip(vendor as usize % one_of).step_by(one_of).collect();
     let results: Vec<(Point, Result<Outcome, String>)> = futures::stream::iter(points)
         .map(|point| (point, beds.clone()))
         .map(|(point, beds)| async move {
@@ -53,10 +62,8 @@ pub async fn enumerate(vendor: Vendor, troubles: &[Trouble]) {
     println!("{}", table(vendor, &results, troubles, began.elapsed()));
     assert!(failures == 0, "{vendor:?}: {failures} of {} points failed", results.len());
     if !chosen {
-        let fewest = if troubles[0].kills() { FEWEST_KILLS } else { FEWEST_BREAKS };
         let reached = results.iter().filter(|(_, result)| result.as_ref().is_ok_and(|outcome| outcome.reached)).count();
-        assert!(reached >= fewest, "{vendor:?}: {reached} points, at least {fewest} are expected");
-        assert!(reached * 100 >= results.len() * 95, "{vendor:?}: {reached} of {} points were reached", results.len());
+        assert!(reached * 100 >= results.len() * 90, "{vendor:?}: {reached} of {} points were reached", results.len());
     }
 }
 
