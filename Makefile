@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Programs that only some targets need are built on demand and kept where the test bed keeps its own.
 TOOLS := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/password-reset-operator/tools/bin
 
-.PHONY: help demo test lint planted-bugs fuzz deny mutants bench generate needs
+.PHONY: help demo test faults crash lint planted-bugs fuzz deny mutants bench generate needs
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ test: needs ## Run all tests
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+faults: needs ## Make everything go wrong that tests/README.md lists
+	@$(CARGO) test --locked --package password-reset-operator --test faults
+
+crash: needs ## Kill the operator, or break its call, at one in five calls of a campaign; CRASH_ALL=1 at every one
+	@$(CARGO) test --locked --package password-reset-operator --test crash -- --nocapture
 
 planted-bugs: needs ## Plant each bug of tests/planted and show which test finds it; BUGS="name name" takes some
 	@tests/planted/run.sh $(BUGS)
