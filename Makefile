@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Programs that only some targets need are built on demand and kept where the test bed keeps its own.
 TOOLS := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/password-reset-operator/tools/bin
 
-.PHONY: help demo test faults crash lint planted-bugs fuzz deny mutants bench generate needs
+.PHONY: help demo test faults crash lint planted-bugs fuzz deny mutants soak bench generate needs
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 
 test: needs ## Run all tests
 	@$(CARGO) test --locked --workspace
+
+soak: needs ## Random faults for SOAK_MINUTES (30); SEED=number plays one campaign again
+	@$(CARGO) test --locked --package password-reset-operator --test crash -- --ignored --nocapture campaigns_survive
 
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check

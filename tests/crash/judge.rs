@@ -88,21 +88,22 @@ pub fn differs(view: &View, truth: &BTreeMap<String, Truth>) -> Option<String> {
 }
 
 /// What was done to people that must not have been.
-///
-/// `crash`: the moment at which the operator was killed, if it was.
-pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)], crash: Option<u64>) -> Vec<String> {
+pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<String> {
     let mut problems = Vec::new();
-    let (complied, cleared) = (site.who(Act::Complies), site.who(Act::Clears));
+    let cleared = site.who(Act::Clears);
     let writes = site.writes().await;
     let mut asked_after_change = 0;
     for account in &site.due {
         let of_account: Vec<_> = writes.iter().filter(|write| write.account == *account).collect();
-        let recorded = is_recorded(site, account, records, crash);
+        // What somebody did before the operator kept what it was told.
+        let unknown = |act: Act| site.when(account, act).is_some_and(|at| !is_recorded(site, account, records, at));
+        // Where changes do not show, people of the open batch who complied meanwhile are asked once more.
+        let asked_anyway = site.vendor() == Vendor::Looker && unknown(Act::Complies);
+        // A mark that was taken away before anybody had seen it: the account is due like any other.
+        let permitted = if asked_anyway || unknown(Act::Clears) { 2 } else { 1 };
         let mut wrong = |what: &str| problems.push(format!("{account}: {what}"));
         for write in &of_account {
-            // Where changes do not show, people of the open batch who complied meanwhile are asked once more.
-            let permitted = site.vendor() == Vendor::Looker && complied.contains(account) && !recorded;
-            if write.after_change && !permitted {
+            if write.after_change && !asked_anyway {
                 wrong("asked after the password was changed");
             }
             asked_after_change += usize::from(write.after_change);
@@ -110,14 +111,8 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)], crash: O
                 wrong("asked again while the mark was set");
             }
         }
-        let permitted = match () {
-            // The mark was taken away before anybody had seen it: it is due like any other.
-            () if cleared.contains(account) && !recorded => 2,
-            () if complied.contains(account) && site.vendor() == Vendor::Looker && !recorded => 2,
-            () => 1,
-        };
         if of_account.len() > permitted {
-            wrong(&format!("{} writes, {permitted} permitted (recorded: {recorded})", of_account.len()));
+            wrong(&format!("{} writes, {permitted} permitted", of_account.len()));
         }
     }
     if asked_after_change > OPEN_BATCH {
@@ -141,9 +136,8 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)], crash: O
 }
 
 /// Whether the operator had the answer to a write to the account, and wrote its ledger or the end of a pass afterwards,
-/// which comes after the ledger: it was told, and kept it when it was killed.
-fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>)], crash: Option<u64>) -> bool {
-    let crash = crash.unwrap_or(u64::MAX);
+/// which comes after the ledger, all of it before a moment: it was told, and kept it.
+fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>)], before: u64) -> bool {
     let all = |kubernetes: bool| {
         let chosen = records.iter().filter(move |(name, _)| (*name == KUBERNETES) == kubernetes);
         chosen.flat_map(|(_, records)| records)
@@ -159,7 +153,7 @@ fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>
             let ledger = record.call.template.ends_with(" configmaps") && record.call.method != "GET";
             ledger || record.call.template == STATUS && says_enforced(&record.call)
         };
-        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < crash)
+        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < before)
     };
     told.is_some_and(kept)
 }

@@ -8,6 +8,7 @@
 //! | `run` | one campaign with one fault |
 //! | `judge` | was that right, by the provider's own records and the API server's |
 //! | `table` | how did all of them go |
+//! | `soak` | pairs of faults and random days, for as long as one likes |
 //!
 //! One point is run again by `CRASH_POINT`, which takes a part of a point's name, as a failure prints it.
 
@@ -25,6 +26,7 @@ mod judge;
 mod points;
 mod run;
 mod site;
+mod soak;
 mod table;
 
 use points::Trouble;
@@ -68,4 +70,10 @@ async fn monocloud_survives_a_broken_call_at_every_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keycloak_survives_a_broken_call_at_every_call() {
     table::enumerate(Vendor::Keycloak, &Trouble::BREAKS).await;
+}
+
+#[ignore = "takes as long as SOAK_MINUTES says: make soak"]
+#[tokio::test(flavor = "multi_thread")]
+async fn campaigns_survive_pairs_of_faults_and_random_days() {
+    soak::soak().await;
 }

@@ -1,5 +1,6 @@
 //! One campaign with one fault, from the first call to rest.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use password_reset_operator::api::PasswordResetPolicy;
 use serde_json::{Value, json};
-use testbed::proxy::{Action, Answer, Phase, Proxy, Record, Rule};
+use testbed::proxy::{Action, Answer, Call, Phase, Proxy, Record, Rule};
 use tokio::sync::Notify;
 
 use crate::bed::{self, Bed, View};
 use crate::judge;
 use crate::points::{KUBERNETES, Point, STATUS, Trouble};
-use crate::site::{Act, PAGE, Site};
+use crate::site::{Act, PAGE, Site, USERS};
 use crate::tenant::Vendor;
 
 /// How long rest is awaited.
@@ -30,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// What belongs to a campaign comes this long after its status at the latest.
 const AFTER_REST: Duration = Duration::from_secs(2);
 pub const POLICY: &str = "inc";
-const PROVIDER: &str = "tenant";
+pub const PROVIDER: &str = "tenant";
 
 /// What became of one campaign.
 pub struct Outcome {
@@ -40,8 +41,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     /// The calls by proxy.
     pub records: Vec<(&'static str, Vec<Record>)>,
-    /// How long it took from the start of the operator, and from its restart.
-    pub took: (Duration, Duration),
+    /// How long it took from the restart of the operator to its rest and one more look.
+    pub took: Duration,
     /// What the operator wrote into its log.
     pub log: String,
 }
@@ -52,16 +53,20 @@ pub struct Campaign {
     pub site: Arc<Site>,
     problems: Arc<Mutex<Vec<String>>>,
     fired: Arc<Notify>,
+    /// The call at which the last fault was made.
+    struck: Arc<Mutex<Option<Call>>>,
     /// A status has been written.
     said: Arc<Notify>,
+    /// Marks that an administrator took away while the operator lives are no false claim of status.
+    pardoned: Arc<AtomicBool>,
     /// The length of the log before this campaign.
     logged: usize,
 }
 
 impl Campaign {
     /// Everything but the operator, on a bed that is clean.
-    pub async fn prepare(vendor: Vendor, settle_seconds: u32, mut bed: Bed) -> Self {
-        let site = Site::open(vendor).await;
+    pub async fn prepare(vendor: Vendor, users: usize, settle_seconds: u32, mut bed: Bed) -> Self {
+        let site = Site::open(vendor, users).await;
         bed.set("SETTLE_SECONDS", &settle_seconds.to_string());
         let mut extra = bed::fast();
         bed::merge(&mut extra, json!({"pageSize": PAGE, "observePeriodSeconds": 3600, "probePeriodSeconds": 10}));
@@ -69,8 +74,16 @@ impl Campaign {
         bed.policy(POLICY, site.tenant.policy(PROVIDER, json!({}))).await;
         let logged = bed.log_text().len();
         let site = Arc::new(site);
-        let campaign =
-            Self { bed, site, logged, problems: Arc::default(), fired: Arc::default(), said: Arc::default() };
+        let campaign = Self {
+            bed,
+            site,
+            logged,
+            problems: Arc::default(),
+            fired: Arc::default(),
+            struck: Arc::default(),
+            said: Arc::default(),
+            pardoned: Arc::default(),
+        };
         campaign.watch_what_is_said();
         campaign
     }
@@ -78,6 +91,7 @@ impl Campaign {
     /// Takes everything away that a campaign leaves behind.
     async fn clean(mut self) -> Bed {
         self.bed.kill();
+        self.site.close().await;
         self.proxies().for_each(|(_, proxy)| proxy.clear_rules());
         self.bed.delete_policy(POLICY).await;
         self.bed.delete_provider(PROVIDER).await;
@@ -88,23 +102,28 @@ impl Campaign {
         self.bed
     }
 
-    fn proxies(&self) -> impl Iterator<Item = (&'static str, &Proxy)> {
+    pub fn proxies(&self) -> impl Iterator<Item = (&'static str, &Proxy)> {
         let providers = self.site.proxies().iter().map(|(name, proxy)| (*name, proxy));
         [(KUBERNETES, self.bed.api_proxy())].into_iter().chain(providers)
     }
 
-    fn proxy(&self, name: &str) -> &Proxy {
+    pub fn proxy(&self, name: &str) -> &Proxy {
         self.proxies().find(|(other, _)| *other == name).expect("a proxy of that name").1
     }
 
     /// Compares what each status says with the truth at that moment: before the API server has it.
     fn watch_what_is_said(&self) {
-        let (site, problems) = (self.site.clone(), self.problems.clone());
+        let (site, problems, pardoned) = (self.site.clone(), self.problems.clone(), self.pardoned.clone());
         let check = Rule::new(Phase::Before, Action::Pass).on(STATUS).hook(move |call| {
-            let (site, problems) = (site.clone(), problems.clone());
+            let (site, problems, pardoned) = (site.clone(), problems.clone(), pardoned.clone());
             async move {
                 let status: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-                let false_claims = judge::false_claims(&status["status"], &site.truth().await);
+                let mut truth = site.truth().await;
+                if pardoned.load(Ordering::SeqCst) {
+                    let cleared = site.who(Act::Clears);
+                    truth.retain(|account, _| !cleared.contains(account));
+                }
+                let false_claims = judge::false_claims(&status["status"], &truth);
                 problems.lock().expect("no panic while locked").extend(false_claims);
             }
         });
@@ -117,71 +136,75 @@ impl Campaign {
         self.bed.api_proxy().rule(tell);
     }
 
+    /// Status moves at the end of a pass only: until then it says of an account what an administrator has undone since.
+    pub fn pardon_what_people_do(&self) {
+        self.pardoned.store(true, Ordering::SeqCst);
+    }
+
+    /// Who is marked.
+    pub async fn marked(&self) -> Vec<String> {
+        let truth = self.site.truth().await;
+        truth.into_iter().filter(|(_, truth)| truth.marked).map(|(account, _)| account).collect()
+    }
+
     /// Makes the fault of `point` when its call comes.
     fn arm(&self, point: &Point) {
+        let (template, nth) = (point.template.clone(), point.nth);
+        let on = move |call: &Call| call.template == template && call.nth == nth;
+        self.proxy(point.proxy).rule(self.fault(point.trouble).matching(on).first(1));
+    }
+
+    /// A rule that makes a fault at every call, until narrowed down.
+    pub fn fault(&self, trouble: Trouble) -> Rule {
         let operator = self.bed.operator();
         let gates: Vec<_> = self.proxies().map(|(_, proxy)| proxy.hold().clone()).collect();
-        let kill_at_once = {
-            let (operator, fired) = (operator.clone(), self.fired.clone());
-            move |_| {
-                let (operator, fired) = (operator.clone(), fired.clone());
-                async move {
-                    tokio::task::spawn_blocking(move || operator.kill()).await.expect("it can be killed");
-                    fired.notify_one();
-                }
-            }
-        };
-        let kill_soon = {
-            let fired = self.fired.clone();
-            move |_| {
-                let (operator, fired, gates) = (operator.clone(), fired.clone(), gates.clone());
-                async move {
+        let (fired, struck) = (self.fired.clone(), self.struck.clone());
+        let happens = move |call: Call| {
+            let (operator, fired, struck, gates) = (operator.clone(), fired.clone(), struck.clone(), gates.clone());
+            async move {
+                *struck.lock().expect("no panic while locked") = Some(call);
+                if trouble == Trouble::KilledNotRecorded {
                     gates.iter().for_each(|gate| gate.close());
                     tokio::time::sleep(WORKS_ON).await;
-                    tokio::task::spawn_blocking(move || operator.kill()).await.expect("it can be killed");
-                    fired.notify_one();
                 }
-            }
-        };
-        let fire = {
-            let fired = self.fired.clone();
-            move |_| {
+                if trouble.kills() {
+                    tokio::task::spawn_blocking(move || operator.kill()).await.expect("it can be killed");
+                }
                 fired.notify_one();
-                std::future::ready(())
             }
         };
         let unavailable = Answer { status: 503, headers: Vec::new(), body: Default::default() };
-        let rule = match point.trouble {
-            Trouble::KilledBefore => Rule::new(Phase::Before, Action::Reset).hook(kill_at_once),
-            Trouble::KilledAnswerLost => Rule::new(Phase::AfterForward, Action::Reset).hook(kill_at_once),
-            Trouble::KilledNotRecorded => Rule::new(Phase::AfterAnswer, Action::Pass).hook(kill_soon),
-            Trouble::KilledOnTheWire => Rule::new(Phase::Before, Action::ForwardLate(ON_THE_WIRE)).hook(kill_at_once),
-            Trouble::Reset => Rule::new(Phase::Before, Action::Reset).hook(fire),
-            Trouble::AnswerLost => Rule::new(Phase::AfterForward, Action::Reset).hook(fire),
-            Trouble::Unavailable => Rule::new(Phase::AfterForward, Action::Answer(unavailable)).hook(fire),
-            Trouble::Late => Rule::new(Phase::Before, Action::ForwardLate(LATE)).hook(fire),
+        let (phase, action) = match trouble {
+            Trouble::KilledBefore | Trouble::Reset => (Phase::Before, Action::Reset),
+            Trouble::KilledAnswerLost | Trouble::AnswerLost => (Phase::AfterForward, Action::Reset),
+            Trouble::KilledNotRecorded => (Phase::AfterAnswer, Action::Pass),
+            Trouble::KilledOnTheWire => (Phase::Before, Action::ForwardLate(ON_THE_WIRE)),
+            Trouble::Unavailable => (Phase::AfterForward, Action::Answer(unavailable)),
+            Trouble::Late => (Phase::Before, Action::ForwardLate(LATE)),
         };
-        let nth = point.nth;
-        let rule = rule.on(&point.template).matching(move |call| call.nth == nth);
-        self.proxy(point.proxy).rule(rule);
+        Rule::new(phase, action).hook(happens)
     }
 
     /// Waits until what was sent has been answered by its server.
-    async fn nothing_on_the_wire(&self) {
-        let open = |record: &Record| !record.call.is_watch && record.forwarded.is_some() && record.status.is_none();
+    pub async fn nothing_on_the_wire(&self) {
+        let open = |record: &Record| {
+            let ended = record.status.is_some() || record.failed;
+            !record.call.is_watch && record.forwarded.is_some() && !ended
+        };
         while self.proxies().any(|(_, proxy)| proxy.records().iter().any(open)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// One account complies, one signs in, of one the mark is cleared. The account of the call at which the operator was
-    /// killed plays another part from point to point.
-    async fn people_act(&self, point: &Point) {
+    /// killed plays another part from turn to turn.
+    pub async fn people_act(&self, turn: u64, on_the_wire: bool) {
         let site = &self.site;
-        let truth = site.truth().await;
-        let records = self.proxy(point.proxy).records();
-        let struck = records.iter().find(|r| r.call.template == point.template && r.call.nth == point.nth);
-        let struck = struck.and_then(|record| site.written_by(&record.call));
+        let mut truth = site.truth().await;
+        // Who did something before does no more.
+        truth.retain(|account, _| !site.has_acted(account));
+        let struck = self.struck.lock().expect("no panic while locked").take();
+        let struck = struck.and_then(|call| site.written_by(&call)).filter(|account| truth.contains_key(account));
         let (mut marked, mut unmarked): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for (account, truth) in &truth {
             if Some(account) != struck.as_ref() {
@@ -194,8 +217,8 @@ impl Campaign {
         if let Some(struck) = struck {
             let is_marked = truth.get(&struck).is_some_and(|truth| truth.marked);
             // Who changes the password while the call is on the wire is asked by it: that is no operator's doing any more.
-            let may_comply = point.trouble != Trouble::KilledOnTheWire && (is_marked || shows_changes);
-            let part = match point.nth % 4 {
+            let may_comply = !on_the_wire && (is_marked || shows_changes);
+            let part = match turn % 4 {
                 0 if may_comply => Some(Act::Complies),
                 1 if is_marked => Some(Act::Clears),
                 2 => Some(Act::SignsIn),
@@ -218,19 +241,19 @@ impl Campaign {
         }
     }
 
-    async fn policy(&self) -> View {
+    pub async fn policy(&self) -> View {
         let api: Api<PasswordResetPolicy> = Api::namespaced(self.bed.client.clone(), &self.bed.namespace);
         View(serde_json::to_value(api.get(POLICY).await.expect("the policy")).expect("JSON"))
     }
 
     /// Asks for a look, as anybody may.
-    async fn look(&self, token: &str) {
+    pub async fn look(&self, token: &str) {
         let annotation = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": token}}});
         self.bed.patch_policy(POLICY, annotation).await;
     }
 
     /// Waits until status says how everybody really stands, or until `fired`. `None` when the fault came first.
-    async fn rest(&self, or_fired: bool) -> Option<Result<(), String>> {
+    pub async fn rest(&self, or_fired: bool) -> Option<Result<(), String>> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let differs = judge::differs(&self.policy().await, &self.site.truth().await);
@@ -295,7 +318,7 @@ impl Campaign {
     }
 
     /// No more faults; what is said is compared with the truth still.
-    fn clear_rules(&self) {
+    pub fn clear_rules(&self) {
         self.proxies().for_each(|(_, proxy)| proxy.clear_rules());
         self.watch_what_is_said();
     }
@@ -308,66 +331,74 @@ impl Campaign {
 /// Beds that are clean and wait for the next campaign of this test.
 pub type Beds = Mutex<Vec<Bed>>;
 
-/// Runs a campaign with the fault of `point`; without a point, to the end of its first pass.
-pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome {
+/// A clean bed.
+pub async fn bed(beds: &Beds) -> Bed {
     let waiting = beds.lock().expect("no panic while locked").pop();
-    let bed = match waiting {
+    match waiting {
         Some(bed) => bed,
         None => {
             let mut bed = Bed::new("crash").await;
             bed.behind_proxy().await;
             bed
         }
-    };
+    }
+}
+
+/// Runs a campaign with the fault of `point`; without a point, to the end of its first pass.
+pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome {
     // What arrives late must do so within the time that a write may take to show, which is counted in whole seconds.
     let settle_seconds = match point.map(|point| point.trouble) {
         Some(Trouble::KilledOnTheWire) => 2,
         Some(Trouble::Late) => 4,
         _ => 1,
     };
-    let mut campaign = Campaign::prepare(vendor, settle_seconds, bed).await;
+    let mut campaign = Campaign::prepare(vendor, USERS, settle_seconds, bed(beds).await).await;
     if let Some(point) = point {
         campaign.arm(point);
     }
-    let started = Instant::now();
     campaign.bed.start().await;
-    let mut problems = Vec::new();
     // Without a point nothing fires, and what comes after rest is recorded as well.
     let first = campaign.rest(point.is_none_or(|point| point.trouble.kills())).await;
-    let first_took = started.elapsed();
-    let reached_by_kill = first.is_none();
-    let crash = reached_by_kill.then(testbed::proxy::moment);
+    let killed = first.is_none();
     let mut restarted = Instant::now();
     let mut rest = first.unwrap_or(Ok(()));
-    if let Some(point) = point.filter(|_| reached_by_kill) {
+    if let Some(point) = point.filter(|_| killed) {
         campaign.nothing_on_the_wire().await;
-        campaign.people_act(point).await;
-        let at_rest = campaign.policy().await;
-        campaign.clear_rules();
-        campaign.proxies().for_each(|(_, proxy)| proxy.hold().open());
-        if judge::is_at_rest(&at_rest) {
-            // A settled policy is looked at again after a part of its period; nobody waits for that here.
-            campaign.look("after-the-crash").await;
-        }
+        campaign.people_act(point.nth, point.trouble == Trouble::KilledOnTheWire).await;
+        campaign.ready_for_the_next().await;
         restarted = Instant::now();
         campaign.bed.start().await;
         rest = campaign.rest(false).await.unwrap_or(Ok(()));
     }
-    campaign.clear_rules();
     let records = campaign.take_records();
-    let reached = reached_by_kill
-        || point.is_some_and(|point| {
-            let of_proxy = records.iter().filter(|(name, _)| *name == point.proxy).flat_map(|(_, records)| records);
-            of_proxy.into_iter().any(|r| r.call.template == point.template && r.call.nth == point.nth)
-        });
-    problems.extend(rest.err());
-    if problems.is_empty() && point.is_some() {
-        problems.extend(campaign.looks_and_leaves_everything().await.err());
+    let reached = killed || campaign.struck.lock().expect("no panic while locked").is_some();
+    let (problems, log) = campaign.end(rest, point.is_some(), beds).await;
+    Outcome { reached, problems, records, took: restarted.elapsed(), log }
+}
+
+impl Campaign {
+    /// Opens the way for the operator that starts next.
+    pub async fn ready_for_the_next(&self) {
+        self.clear_rules();
+        self.proxies().for_each(|(_, proxy)| proxy.hold().open());
+        if judge::is_at_rest(&self.policy().await) {
+            // A settled policy is looked at again after a part of its period; nobody waits for that here.
+            self.look("after-the-crash").await;
+        }
     }
-    problems.extend(campaign.problems.lock().expect("no panic while locked").drain(..));
-    problems.extend(judge::harm(&campaign.site, &campaign.take_records(), crash).await);
-    let log = campaign.bed.log_text().split_off(campaign.logged);
-    let bed = campaign.clean().await;
-    beds.lock().expect("no panic while locked").push(bed);
-    Outcome { reached, problems, records, took: (first_took, restarted.elapsed()), log }
+
+    /// What is wrong at the end, and the operator's log; with one more look where `looks`. Gives the bed back.
+    pub async fn end(self, rest: Result<(), String>, looks: bool, beds: &Beds) -> (Vec<String>, String) {
+        self.clear_rules();
+        let mut problems: Vec<String> = rest.err().into_iter().collect();
+        if problems.is_empty() && looks {
+            problems.extend(self.looks_and_leaves_everything().await.err());
+        }
+        problems.extend(self.problems.lock().expect("no panic while locked").drain(..));
+        problems.extend(judge::harm(&self.site, &self.take_records()).await);
+        let log = self.bed.log_text().split_off(self.logged);
+        let bed = self.clean().await;
+        beds.lock().expect("no panic while locked").push(bed);
+        (problems, log)
+    }
 }

@@ -36,6 +36,16 @@ pub enum Act {
     Clears,
 }
 
+/// An act, to whom, and when.
+#[derive(Clone, Debug)]
+pub struct Acted {
+    pub account: String,
+    pub act: Act,
+    pub at: Timestamp,
+    /// The same among the moments of the proxies' records.
+    pub moment: u64,
+}
+
 /// A write that took effect at the provider. At PingOne each has its side effects, so that no write may be repeated
 /// for their sake either.
 #[derive(Clone, Debug)]
@@ -55,15 +65,15 @@ pub struct Site {
     proxies: Vec<(&'static str, Proxy)>,
     /// Provider ids of accounts, for their names.
     ids: BTreeMap<String, String>,
-    acts: Mutex<Vec<(String, Act, Timestamp)>>,
+    acts: Mutex<Vec<Acted>>,
 }
 
 impl Site {
-    /// A tenant of [`USERS`] people who are all due.
-    pub async fn open(vendor: Vendor) -> Self {
+    /// A tenant of so many people who are all due.
+    pub async fn open(vendor: Vendor, users: usize) -> Self {
         let tenant = match vendor {
-            Vendor::Keycloak => Tenant::keycloak(RealmOptions::default().users(USERS)).await,
-            _ => Tenant::simulated(vendor, Options::ordinary(USERS as u32)).await,
+            Vendor::Keycloak => Tenant::keycloak(RealmOptions::default().users(users)).await,
+            _ => Tenant::simulated(vendor, Options::ordinary(users as u32)).await,
         };
         let mut upstreams = Vec::new();
         let mut ids = BTreeMap::new();
@@ -86,7 +96,7 @@ impl Site {
             proxies.push((name, Proxy::start(Upstream::plain(&url)).await.expect("a proxy")));
         }
         let due = tenant.due().await;
-        assert_eq!(due.len(), USERS, "everybody is due");
+        assert_eq!(due.len(), users, "everybody is due");
         Self { tenant, due, proxies, ids, acts: Mutex::default() }
     }
 
@@ -160,8 +170,8 @@ impl Site {
                 let mut writes: Vec<(Timestamp, Write)> = Vec::new();
                 for update in updates.into_iter().filter(|update| update.client == OPERATOR_CLIENT) {
                     let acted = |wanted: &[Act], since: Option<Timestamp>| {
-                        acts.iter().any(|(who, act, at)| {
-                            *who == update.user
+                        acts.iter().any(|Acted { account, act, at, .. }| {
+                            *account == update.user
                                 && wanted.contains(act)
                                 && *at <= update.at
                                 && since.is_none_or(|s| *at >= s)
@@ -198,13 +208,32 @@ impl Site {
                 Act::SignsIn => realm.user_signs_in(account).await.map(drop).expect("Keycloak answers"),
             },
         }
-        self.acts.lock().expect("no panic while locked").push((account.to_owned(), act, Timestamp::now()));
+        let acted = Acted { account: account.to_owned(), act, at: Timestamp::now(), moment: testbed::proxy::moment() };
+        self.acts.lock().expect("no panic while locked").push(acted);
+    }
+
+    /// Gives back what others would have to carry.
+    pub async fn close(&self) {
+        if let Side::Keycloak(realm) = &self.tenant.side {
+            realm.delete().await.expect("an administrator may");
+        }
     }
 
     /// Who did that, or had it done to them.
     pub fn who(&self, act: Act) -> BTreeSet<String> {
         let acts = self.acts.lock().expect("no panic while locked");
-        acts.iter().filter(|(_, did, _)| *did == act).map(|(who, _, _)| who.clone()).collect()
+        acts.iter().filter(|acted| acted.act == act).map(|acted| acted.account.clone()).collect()
+    }
+
+    /// Whether anything was done to or by an account.
+    pub fn has_acted(&self, account: &str) -> bool {
+        self.acts.lock().expect("no panic while locked").iter().any(|acted| acted.account == account)
+    }
+
+    /// When that first happened to an account.
+    pub fn when(&self, account: &str, act: Act) -> Option<u64> {
+        let acts = self.acts.lock().expect("no panic while locked");
+        acts.iter().find(|acted| acted.account == account && acted.act == act).map(|acted| acted.moment)
     }
 
     /// Whom a call writes to.
@@ -230,8 +259,8 @@ impl Site {
                 let lines: String =
                     updates.map(|update| format!("  {} updated by {}\n", update.at, update.client)).collect();
                 let acts = self.acts.lock().expect("no panic while locked");
-                let acts = acts.iter().filter(|(who, _, _)| who == account);
-                lines + &acts.map(|(_, act, at)| format!("  {at} {act:?}\n")).collect::<String>()
+                let acts = acts.iter().filter(|acted| acted.account == account);
+                lines + &acts.map(|acted| format!("  {} {:?}\n", acted.at, acted.act)).collect::<String>()
             }
         }
     }

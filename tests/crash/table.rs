@@ -103,7 +103,7 @@ fn table(vendor: Vendor, results: &[(Point, Result<Outcome, String>)], troubles:
         }
     }
     let restarts: Vec<f64> =
-        results.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|outcome| outcome.took.1.as_secs_f64()).collect();
+        results.iter().filter_map(|(_, r)| r.as_ref().ok()).map(|outcome| outcome.took.as_secs_f64()).collect();
     let mean = restarts.iter().sum::<f64>() / restarts.len().max(1) as f64;
     let slowest = restarts.iter().copied().fold(0.0, f64::max);
     let mut text = format!(

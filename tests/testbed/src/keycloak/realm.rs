@@ -89,6 +89,12 @@ impl Realm {
         Ok(realm)
     }
 
+    /// Deletes the realm with all that is in it. The administrator's token names every realm, so that a server with
+    /// hundreds of them is slow.
+    pub async fn delete(&self) -> Result<()> {
+        self.delete_path("", None).await
+    }
+
     /// The realm's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -213,7 +219,7 @@ impl Realm {
     /// An administrator deletes the user.
     pub async fn admin_deletes_user(&self, name: &str) -> Result<()> {
         let id = self.user(name).await?.id;
-        self.delete(&format!("/users/{id}"), None).await
+        self.delete_path(&format!("/users/{id}"), None).await
     }
 
     /// An administrator gives the user a new password that need not be changed. Keycloak takes an existing requirement away
@@ -274,7 +280,7 @@ impl Realm {
         self.admin.put(&format!("/{}{path}", self.name), body).await
     }
 
-    async fn delete(&self, path: &str, body: Option<&Value>) -> Result<()> {
+    async fn delete_path(&self, path: &str, body: Option<&Value>) -> Result<()> {
         self.admin.delete(&format!("/{}{path}", self.name), body).await
     }
 

@@ -32,6 +32,8 @@ pub struct Record {
     pub forwarded: Option<u64>,
     /// What the server answered, whether the caller saw that or not.
     pub status: Option<u16>,
+    /// The server broke the call off, or could not be reached.
+    pub failed: bool,
     /// When the caller's socket had taken an answer, of the server or of a rule; for a watch its beginning.
     pub answered: Option<u64>,
 }

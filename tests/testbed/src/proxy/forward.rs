@@ -180,7 +180,14 @@ impl Switchboard {
             body,
             is_watch: is_watch(&parts.uri),
         };
-        let record = Record { call: call.clone(), arrived: moment(), forwarded: None, status: None, answered: None };
+        let record = Record {
+            call: call.clone(),
+            arrived: moment(),
+            forwarded: None,
+            status: None,
+            failed: false,
+            answered: None,
+        };
         records.push(record);
         call
     }
@@ -217,6 +224,14 @@ impl Switchboard {
     }
 
     async fn forward(&self, call: &Call, headers: &HeaderMap) -> io::Result<Forwarded> {
+        let forwarded = self.ask(call, headers).await;
+        if forwarded.is_err() {
+            self.note(call, |record| record.failed = true);
+        }
+        forwarded
+    }
+
+    async fn ask(&self, call: &Call, headers: &HeaderMap) -> io::Result<Forwarded> {
         let method = call.method.parse().map_err(io::Error::other)?;
         let mut headers = headers.clone();
         // Bodies are read on the way, so they have to come as they are.
