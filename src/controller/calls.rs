@@ -4,15 +4,12 @@
 //! a connection that is dead without saying so, and nothing is written by a process that is not the leader. It is asked
 //! here, once for ledgers, status, events and whatever comes later, so that no writer can forget it.
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
-use tower::{BoxError, Service};
+use tower::{BoxError, service_fn};
 
 use super::leader::Leadership;
 use super::pulse::Pulse;
@@ -31,74 +28,42 @@ enum CallError {
 /// A client over `inner` whose calls are answered within `deadline`, or fail, and that writes only while `leadership`
 /// holds. Of a watch only the beginning has a deadline; how long it may be silent is the watcher's business.
 pub fn bounded(inner: &Client, deadline: Duration, leadership: &Leadership) -> Client {
-    let namespace = inner.default_namespace().to_owned();
-    Client::new(Bounded { inner: inner.clone(), deadline, leadership: leadership.clone() }, namespace)
+    let (namespace, inner, leadership) = (inner.default_namespace().to_owned(), inner.clone(), leadership.clone());
+    let service = service_fn(move |request: Request<Body>| {
+        let may_be_sent = matches!(*request.method(), Method::GET | Method::HEAD) || leadership.holds();
+        let (inner, watches) = (inner.clone(), is_watch(&request));
+        async move {
+            if !may_be_sent {
+                return Err(CallError::NotLeader.into());
+            }
+            let answered = async {
+                let response = inner.send(request).await?;
+                if watches {
+                    return Ok(response);
+                }
+                let (parts, body) = response.into_parts();
+                Ok::<_, BoxError>(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
+            };
+            tokio::time::timeout(deadline, answered).await.map_err(|_| CallError::Deadline(deadline))?
+        }
+    });
+    Client::new(service, namespace)
 }
 
 /// A client over `inner` for one watch, whose answers are noted in `pulse`.
 pub fn noted(inner: &Client, pulse: &Pulse) -> Client {
-    Client::new(Noted { inner: inner.clone(), pulse: pulse.clone() }, inner.default_namespace().to_owned())
-}
-
-struct Bounded {
-    inner: Client,
-    deadline: Duration,
-    leadership: Leadership,
-}
-
-impl Service<Request<Body>> for Bounded {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (inner, deadline) = (self.inner.clone(), self.deadline);
-        if !matches!(*request.method(), Method::GET | Method::HEAD) && !self.leadership.holds() {
-            return futures::future::err(CallError::NotLeader.into()).boxed();
-        }
-        let answered = async move {
-            let watches = is_watch(&request);
-            let response = inner.send(request).await?;
-            if watches {
-                return Ok(response);
-            }
-            let (parts, body) = response.into_parts();
-            Ok::<_, BoxError>(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
-        };
-        async move { tokio::time::timeout(deadline, answered).await.map_err(|_| CallError::Deadline(deadline))? }
-            .boxed()
-    }
-}
-
-struct Noted {
-    inner: Client,
-    pulse: Pulse,
-}
-
-impl Service<Request<Body>> for Noted {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (inner, pulse) = (self.inner.clone(), self.pulse.clone());
+    let (namespace, inner, pulse) = (inner.default_namespace().to_owned(), inner.clone(), pulse.clone());
+    let service = service_fn(move |request: Request<Body>| {
+        let (inner, pulse) = (inner.clone(), pulse.clone());
         async move {
             let response = inner.send(request).await?;
             if is_answer(&response) {
                 pulse.beat();
             }
-            Ok(response)
+            Ok::<_, kube::Error>(response)
         }
-        .boxed()
-    }
+    });
+    Client::new(service, namespace)
 }
 
 fn is_watch(request: &Request<Body>) -> bool {

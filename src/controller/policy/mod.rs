@@ -37,7 +37,7 @@ use crate::api::policy_status::PasswordResetPolicyStatus;
 use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
 use crate::provider::http::Lane;
-use crate::status::{self, Difference, PolicyOutcome, report};
+use crate::status::{self, Difference, PolicyOutcome};
 
 /// How long one slice works at most, so that a suspend, an edit or a delete takes effect at once.
 const SLICE: Duration = Duration::from_secs(8);
@@ -130,15 +130,16 @@ async fn say(
     next: Duration,
 ) -> Result<Duration, Error> {
     let now = Timestamp::now();
-    let mut report = report(outcome, previous, now);
+    let mut report = status::report(outcome, previous, now);
     let pace = run.written_at.map_or(Duration::ZERO, |at| schedule::COUNTERS_EVERY.saturating_sub(at.elapsed()));
     // Somebody else has changed what we said. It is said again, at the pace of counters and without an event, or two
     // controllers that disagree would go round as fast as the API server lets them.
-    let same_as =
-        |written| Some(crate::status::report(outcome, Some(written), now)).filter(|r| r.difference == Difference::None);
-    let said_before = run.written.as_ref().and_then(same_as);
-    let undone = report.difference != Difference::None && said_before.is_some();
-    if let (true, Some(before)) = (undone, said_before) {
+    let written = run.written.as_ref().filter(|_| report.difference != Difference::None);
+    let said_before = written
+        .map(|written| status::report(outcome, Some(written), now))
+        .filter(|again| again.difference == Difference::None);
+    let undone = said_before.is_some();
+    if let Some(before) = said_before {
         report.status = before.status;
     }
     let due = match report.difference {

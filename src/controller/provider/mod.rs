@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -23,7 +23,6 @@ use super::run::Error;
 use super::wake::Dependant;
 use super::{ClusterProviderObject, ProviderObject, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
-use crate::api::{ClusterIdentityProvider, IdentityProvider};
 use crate::plan::failure::Health;
 use crate::plan::schedule;
 use crate::status::{Report, provider_report};
@@ -97,17 +96,7 @@ pub async fn reconcile_namespaced(object: Arc<ProviderObject>, context: Arc<Cont
         references_namespace: namespace.clone(),
         status: provider.status.clone(),
     };
-    let (report, action) = step(&subject, &context).await;
-    if subject.status.as_ref() != Some(&report.status) {
-        if let Some(rest) = context.said.undone(&subject, &report.status) {
-            return Ok(Action::requeue(rest));
-        }
-        let api: Api<IdentityProvider> = Api::namespaced(context.client.clone(), &namespace);
-        publish::status(&api, &name, &report.status).await?;
-        context.said.put(&subject, &report.status);
-    }
-    publish::events(&context, "IdentityProvider", provider, &report.events).await;
-    Ok(action)
+    say(provider, &Api::namespaced(context.client.clone(), &namespace), "IdentityProvider", &subject, &context).await
 }
 
 /// Reconciles a ClusterIdentityProvider.
@@ -124,16 +113,29 @@ pub async fn reconcile_cluster(object: Arc<ClusterProviderObject>, context: Arc<
         references_namespace: context.settings.operator_namespace.clone(),
         status: provider.status.clone(),
     };
-    let (report, action) = step(&subject, &context).await;
+    say(provider, &Api::all(context.client.clone()), "ClusterIdentityProvider", &subject, &context).await
+}
+
+/// Looks, and writes and publishes what is new.
+async fn say<K>(
+    object: &K,
+    api: &Api<K>,
+    kind: &'static str,
+    subject: &Subject,
+    context: &Context,
+) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let (report, action) = step(subject, context).await;
     if subject.status.as_ref() != Some(&report.status) {
-        if let Some(rest) = context.said.undone(&subject, &report.status) {
+        if let Some(rest) = context.said.undone(subject, &report.status) {
             return Ok(Action::requeue(rest));
         }
-        let api: Api<ClusterIdentityProvider> = Api::all(context.client.clone());
-        publish::status(&api, &name, &report.status).await?;
-        context.said.put(&subject, &report.status);
+        publish::status(api, &object.name_any(), &report.status).await?;
+        context.said.put(subject, &report.status);
     }
-    publish::events(&context, "ClusterIdentityProvider", provider, &report.events).await;
+    publish::events(context, kind, object, &report.events).await;
     Ok(action)
 }
 

@@ -53,7 +53,7 @@ impl<E> Breaker<E> {
         match &self.open {
             None => Sendable::Everything,
             // How long a probe that is on the way will take nobody knows; the next pause is as good a guess as any.
-            Some(open) if open.probing => Sendable::Nothing(self.pause(open.failed_probes), &open.cause),
+            Some(open) if open.probing => Sendable::Nothing(pause(&self.seed, open.failed_probes), &open.cause),
             Some(open) if open.next > now => Sendable::Nothing(open.next - now, &open.cause),
             Some(_) => Sendable::Probe,
         }
@@ -82,16 +82,14 @@ impl<E> Breaker<E> {
                 open.failed_probes = open.failed_probes.saturating_add(1);
                 open.cause = cause;
                 open.probing = false;
-                let failed = open.failed_probes;
-                let next = now + self.pause(failed);
-                self.open.iter_mut().for_each(|open| open.next = next);
+                open.next = now + pause(&self.seed, open.failed_probes);
             }
             return false;
         }
         if self.failures < THRESHOLD {
             return false;
         }
-        self.open = Some(Open { cause, failed_probes: 0, next: now + self.pause(0), probing: false });
+        self.open = Some(Open { cause, failed_probes: 0, next: now + pause(&self.seed, 0), probing: false });
         true
     }
 
@@ -116,10 +114,10 @@ impl<E> Breaker<E> {
             Sendable::Nothing(rest, _) => Some(rest),
         }
     }
+}
 
-    fn pause(&self, failed_probes: u32) -> Duration {
-        schedule::transient_pause(failed_probes.saturating_add(1), &self.seed).min(LONGEST)
-    }
+fn pause(seed: &str, failed_probes: u32) -> Duration {
+    schedule::transient_pause(failed_probes.saturating_add(1), seed).min(LONGEST)
 }
 
 #[cfg(test)]
