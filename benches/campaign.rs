@@ -52,12 +52,7 @@ async fn campaign(bed: &mut Bed, simulator: &Handle, extra: serde_json::Value) -
     bed.monocloud("monocloud", simulator, extra).await;
     bed.provider_until("monocloud", "ready", |p| p.condition("Ready") == "True Verified").await;
     let begin = Instant::now();
-    bed.policy(
-        "campaign",
-        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()},
-            "targets": [{"name": "all", "providerRef": {"name": "monocloud"}, "scope": "Tenant"}]}),
-    )
-    .await;
+    bed.policy("campaign", everybody("Compliance")).await;
     bed.deadline = Duration::from_secs(3_600);
     bed.policy_until("campaign", "everybody required", |p| p.condition("Enforced").starts_with("True")).await;
     (begin.elapsed(), bed.operator_peak_kilobytes())

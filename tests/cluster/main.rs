@@ -4,10 +4,16 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
-#[path = "../providers_keycloak_monocloud/proxy.rs"]
+#[path = "../support/history.rs"]
+mod history;
+#[path = "../support/objects.rs"]
+mod objects;
+#[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/rights.rs"]
 mod rights;
+#[path = "../support/tenant.rs"]
+mod tenant;
 
 mod answers;
 mod awkward;
@@ -17,10 +23,8 @@ mod campaign;
 mod control;
 mod crash;
 mod drift;
-mod history;
 mod modes;
 mod native;
-mod objects;
 mod once;
 mod providers;
 mod references;
@@ -31,5 +35,4 @@ mod selection;
 mod sessions;
 mod start;
 mod start_up;
-mod tenant;
 mod writes;

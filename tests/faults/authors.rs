@@ -2,8 +2,7 @@
 //! credential sent to a place of their own, headers and log lines of their own making, metrics without end.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use simulators::{MonoCloud, Options};
 
@@ -11,19 +10,7 @@ use crate::bed::{Bed, SERVICE_ACCOUNT, cutoff, fast};
 use crate::listener::Listener;
 use crate::objects::ALLOWED_ORIGINS;
 use crate::rights::{self, Readable};
-
-/// Creates an object as kubectl without validation would: unknown fields are no error. `false`: the API server refuses it.
-async fn create(bed: &Bed, kind: &str, name: &str, spec: Value) -> bool {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("passwordreset.dev", "v1alpha1", kind));
-    let api: Api<DynamicObject> = Api::namespaced_with(bed.client.clone(), &bed.namespace, &resource);
-    let mut object = DynamicObject::new(name, &resource);
-    object.data = json!({"spec": spec});
-    match api.create(&PostParams::default(), &object).await {
-        Ok(_) => true,
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => false,
-        Err(error) => panic!("{name}: {error}"),
-    }
-}
+use crate::support::create;
 
 /// The operator may even read it there: a name still means the author's own namespace.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,31 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use simulators::{Looker, MonoCloud, Options, PingOne};
 use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::bed::{Bed, cutoff, fast, merge};
-
-fn api(bed: &Bed, kind: &str) -> (Api<DynamicObject>, ApiResource) {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("passwordreset.dev", "v1alpha1", kind));
-    (Api::namespaced_with(bed.client.clone(), &bed.namespace, &resource), resource)
-}
-
-/// Whether the API server takes an object.
-async fn is_accepted(bed: &Bed, kind: &str, name: &str, spec: Value) -> bool {
-    let (api, resource) = api(bed, kind);
-    let mut object = DynamicObject::new(name, &resource);
-    object.data = json!({"spec": spec});
-    match api.create(&PostParams::default(), &object).await {
-        Ok(_) => true,
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => false,
-        Err(error) => panic!("{name}: {error}"),
-    }
-}
+use crate::support::{create, objects};
 
 fn enforce(targets: Value) -> Value {
     json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": targets})
@@ -63,9 +46,9 @@ async fn everybody_is_selected_by_saying_so_and_in_no_other_way() {
     ] {
         let mut target = reference.clone();
         merge(&mut target, left_out.clone());
-        assert!(!is_accepted(&bed, "PasswordResetPolicy", "out", enforce(json!([target]))).await, "{left_out}");
+        assert!(!create(&bed, "PasswordResetPolicy", "out", enforce(json!([target]))).await, "{left_out}");
     }
-    assert!(!is_accepted(&bed, "PasswordResetPolicy", "none", enforce(json!([]))).await);
+    assert!(!create(&bed, "PasswordResetPolicy", "none", enforce(json!([]))).await);
 
     let wildcards = [
         ("look", json!([{"email": "%@people.example"}, {"email": "%@%"}, {"id": "%"}])),
@@ -101,19 +84,19 @@ async fn a_limit_that_is_none_is_refused_by_the_api_server() {
     for field in ["requestsPerSecond", "burst", "maxConcurrentRequests"] {
         for value in [json!(0), json!(-1), json!(1_000_000_000), json!("NaN"), json!(1.5), json!("1e3"), json!([])] {
             let spec = provider(json!({"rateLimit": {field: value}}));
-            assert!(!is_accepted(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
+            assert!(!create(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
         }
     }
     for field in ["pageSize", "observePeriodSeconds"] {
         for value in [json!(0), json!(-1), json!(1_000_000_000), json!("P1D")] {
             let spec = provider(json!({field: value}));
-            assert!(!is_accepted(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
+            assert!(!create(&bed, "IdentityProvider", "limits", spec.clone()).await, "{spec}");
         }
     }
     for days in [json!(0), json!(-1), json!(1_000_000_000), json!(0.5)] {
         let mut spec = selected("mono", json!({"groups": ["g"]}));
         spec["requirement"] = json!({"maxPasswordAgeDays": days});
-        assert!(!is_accepted(&bed, "PasswordResetPolicy", "limits", spec).await, "{days}");
+        assert!(!create(&bed, "PasswordResetPolicy", "limits", spec).await, "{days}");
     }
 }
 
@@ -126,7 +109,7 @@ async fn what_is_written_stays_small_however_large_the_object_is() {
     let name = format!("{}.{}", "n".repeat(63), "m".repeat(63));
     let target = json!({"name": "t".repeat(63), "providerRef": {"name": "mono"}, "scope": "Tenant"});
     bed.policy(&name, enforce(json!([target]))).await;
-    let (api, _) = api(&bed, "PasswordResetPolicy");
+    let (api, _) = objects(&bed, "PasswordResetPolicy");
     let noise = json!({"metadata": {"annotations": {"example.org/noise": "n".repeat(250 * 1024)}}});
     api.patch(&name, &PatchParams::default(), &Patch::Merge(noise)).await.expect("annotations up to 256 KiB are taken");
     let condition = |number: usize| {

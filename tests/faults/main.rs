@@ -7,17 +7,17 @@
 #[path = "../support/bed.rs"]
 mod bed;
 #[allow(dead_code)] // a part of it is used
-#[path = "../cluster/history.rs"]
+#[path = "../support/history.rs"]
 mod history;
 mod listener;
 #[allow(dead_code)] // a part of it is used
-#[path = "../cluster/objects.rs"]
+#[path = "../support/objects.rs"]
 mod objects;
 #[path = "../support/rights.rs"]
 mod rights;
 mod support;
 #[allow(dead_code)] // a part of it is used
-#[path = "../cluster/tenant.rs"]
+#[path = "../support/tenant.rs"]
 mod tenant;
 
 mod absent;

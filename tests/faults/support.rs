@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{DynamicObject, ObjectMeta, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use password_reset_operator::plan::ledger::{CampaignKey, Ledger, Retention};
 use serde_json::{Value, json};
@@ -155,5 +156,23 @@ pub async fn livez(port: u16) -> (u16, String) {
     match http.get(format!("http://127.0.0.1:{port}/livez")).send().await {
         Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
         Err(_) => (0, String::new()),
+    }
+}
+
+/// Objects of one of our kinds in the test's namespace, of any content.
+pub fn objects(bed: &Bed, kind: &str) -> (Api<DynamicObject>, ApiResource) {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("passwordreset.dev", "v1alpha1", kind));
+    (Api::namespaced_with(bed.client.clone(), &bed.namespace, &resource), resource)
+}
+
+/// Creates an object as kubectl without validation would: unknown fields are no error. `false`: the API server refuses it.
+pub async fn create(bed: &Bed, kind: &str, name: &str, spec: Value) -> bool {
+    let (api, resource) = objects(bed, kind);
+    let mut object = DynamicObject::new(name, &resource);
+    object.data = json!({"spec": spec});
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => true,
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => false,
+        Err(error) => panic!("{name}: {error}"),
     }
 }

@@ -5,6 +5,7 @@
 
 mod keycloak;
 mod monocloud;
+#[path = "../support/proxy.rs"]
 mod proxy;
 
 use std::sync::Arc;
