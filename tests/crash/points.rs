@@ -92,20 +92,11 @@ impl fmt::Display for Point {
     }
 }
 
-/// Keycloak is a real server, at which a campaign costs ten times what it costs at a simulator: of the calls that only read
-/// one account after the other it has every third in `make test`, and all with `CRASH_ALL`.
-const THINNED: u64 = 3;
-
 /// The points of a campaign whose calls are `records`, by proxy.
 pub fn of(vendor: Vendor, records: &[(&'static str, Vec<Record>)], troubles: &[Trouble]) -> Vec<Point> {
-    let all = std::env::var("CRASH_ALL").is_ok() || std::env::var("CRASH_POINT").is_ok();
     let mut points = Vec::new();
     for (proxy, records) in records {
         for record in records {
-            let reads_one = record.call.method == "GET" && record.call.template.contains("/users/{id}");
-            if vendor == Vendor::Keycloak && reads_one && !all && record.call.nth % THINNED != 1 {
-                continue;
-            }
             let writes = *proxy != KUBERNETES && crate::site::is_write(vendor, &record.call);
             for trouble in troubles {
                 // What is on the wire matters where something is written to an account. The API server's side is
