@@ -13,7 +13,7 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 	@$(CARGO) build --locked --package demo --package password-reset-operator
 	@exec "$$($(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
 
-test: needs ## Run all tests
+test: needs ## Run all tests but those of `make faults` and `make crash`
 	@$(CARGO) test --locked --workspace
 
 soak: needs ## Random faults for SOAK_MINUTES (30); SEED=number plays one campaign again

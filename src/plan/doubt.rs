@@ -3,7 +3,8 @@
 //! A batch is sent in the order of its keys, so many at a time. The process that died was therefore waiting for the
 //! answers to a few at most, and an account with that many before it which show nothing of their write was never sent
 //! to. It is due at once; the few wait until a write would show. That holds only while the process that opened the batch
-//! is known to be gone: one that lives may be sending it right now.
+//! is known to be gone: one that lives may be sending it right now. Not told apart is an account that was sent to and whose
+//! mark went again before it was read, be it by an admin or by its owner: it shows nothing either.
 
 use std::collections::{BTreeSet, HashSet};
 

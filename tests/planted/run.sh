@@ -6,7 +6,7 @@
 #   QUICK=1 run.sh     asks only the test that is expected to find it
 #
 # A patch begins with "# bug: what is wrong" and "# found by: arguments of cargo test", where it is expected to be
-# found; "# only" says that no unit test, decision test or conformance test finds it.
+# found; "# only" says that no unit test, decision test or conformance test is expected to.
 set -euo pipefail
 cd "$(dirname "$0")"
 here=$PWD
