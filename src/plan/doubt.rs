@@ -1,10 +1,14 @@
 //! Which of the intents that a crash left open may be on the wire still?
 //!
 //! A batch is sent in the order of its keys, so many at a time. The process that died was therefore waiting for the
-//! answers to a few at most, and an account with that many before it which show nothing of their write was never sent
-//! to. It is due at once; the few wait until a write would show. That holds only while the process that opened the batch
-//! is known to be gone: one that lives may be sending it right now. Not told apart is an account that was sent to and whose
-//! mark went again before it was read, be it by an admin or by its owner: it shows nothing either.
+//! answers to a few at most, and they are those next after the last account that shows its write. Whoever comes after
+//! these few was never sent to and is due at once; the few wait until a write would show. That holds only while the
+//! process that opened the batch is known to be gone: one that lives may be sending it right now.
+//!
+//! An account whose mark went again before it was read, be it by an admin or by its owner, shows nothing either. It hides
+//! how far the batch came only if it was the last that was answered, so as many again are left to wait: for a request
+//! that is on the wire to be taken for one that was not sent, a whole row of accounts at just that place must have been
+//! cleared between the crash and the first read.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -48,23 +52,35 @@ impl std::fmt::Display for Opener {
 pub struct Doubt {
     at_once: usize,
     open: HashSet<AccountKey>,
+    /// Those after `last_sent` that show nothing.
     showing_nothing: BTreeSet<AccountKey>,
+    last_sent: Option<AccountKey>,
 }
 
 impl Doubt {
     /// The open intents of a process that is gone and had `at_once` requests on the way at most.
     pub fn new(open: impl IntoIterator<Item = AccountKey>, at_once: usize) -> Self {
-        Self { at_once: at_once.max(1), open: open.into_iter().collect(), showing_nothing: BTreeSet::new() }
+        Self { at_once: at_once.max(1), open: open.into_iter().collect(), ..Self::default() }
     }
 
     /// Takes in that a read shows nothing of the write to this account. Returns whether that may clear others.
     pub fn shows_nothing(&mut self, key: AccountKey) -> bool {
-        self.open.contains(&key) && self.showing_nothing.insert(key)
+        self.open.contains(&key) && Some(key) > self.last_sent && self.showing_nothing.insert(key)
+    }
+
+    /// Takes in that a read shows the write to this account, or anything else than its absence: the batch came as far as
+    /// this.
+    pub fn may_have_been_sent(&mut self, key: AccountKey) {
+        if self.open.contains(&key) && Some(key) > self.last_sent {
+            self.last_sent = Some(key);
+            self.showing_nothing = self.showing_nothing.split_off(&key);
+        }
     }
 
     /// Whether the write to this account was certainly never sent.
     pub fn was_not_sent(&self, key: &AccountKey) -> bool {
-        self.open.contains(key) && self.showing_nothing.range(..key).take(self.at_once).count() == self.at_once
+        let waiting = 2 * self.at_once;
+        self.open.contains(key) && self.showing_nothing.range(..key).take(waiting).count() == waiting
     }
 
     /// Takes in that these intents are recorded anew: from now on they are ours. That they showed nothing stays true of
@@ -84,37 +100,70 @@ mod tests {
         numbers.into_iter().map(AccountKey).collect()
     }
 
+    fn not_sent(doubt: &Doubt, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        numbers.into_iter().filter(|number| doubt.was_not_sent(&AccountKey(*number))).collect()
+    }
+
     #[test]
-    fn whoever_has_enough_unanswered_before_was_not_sent_to() {
-        let mut doubt = Doubt::new(keys(1..=6), 2);
-        // 1 and 2 show their mark; of the others the first two may be on the wire.
-        for number in 3..=6 {
+    fn whoever_comes_after_twice_as_many_as_were_on_the_way_was_not_sent_to() {
+        let mut doubt = Doubt::new(keys(1..=9), 2);
+        doubt.may_have_been_sent(AccountKey(1));
+        doubt.may_have_been_sent(AccountKey(2));
+        for number in 3..=9 {
             assert!(doubt.shows_nothing(AccountKey(number)));
         }
-        let not_sent: Vec<bool> = (1..=6).map(|number| doubt.was_not_sent(&AccountKey(number))).collect();
-        assert_eq!(not_sent, [false, false, false, false, true, true]);
+        assert_eq!(not_sent(&doubt, 1..=9), [7, 8, 9]);
+    }
+
+    #[test]
+    fn whoever_was_cleared_before_the_last_that_shows_its_mark_is_not_taken_for_one_on_the_way() {
+        for order in [[1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4, 3, 2, 1]] {
+            let mut doubt = Doubt::new(keys(1..=9), 2);
+            for number in order {
+                // 1 to 6 were sent; an admin cleared 1 to 4.
+                if number == 5 || number == 6 {
+                    doubt.may_have_been_sent(AccountKey(number));
+                } else {
+                    doubt.shows_nothing(AccountKey(number));
+                }
+            }
+            assert!(not_sent(&doubt, 1..=9).is_empty(), "only three come after the last that was sent");
+        }
+    }
+
+    #[test]
+    fn one_that_was_cleared_at_the_very_end_lets_nobody_on_the_way_be_written_again() {
+        let mut doubt = Doubt::new(keys(1..=9), 2);
+        doubt.may_have_been_sent(AccountKey(1));
+        // 2 and 3 were answered and cleared, 4 and 5 are on the wire.
+        for number in 2..=9 {
+            doubt.shows_nothing(AccountKey(number));
+        }
+        assert_eq!(not_sent(&doubt, 1..=9), [6, 7, 8, 9]);
     }
 
     #[test]
     fn what_was_not_looked_at_yet_proves_nothing() {
-        let mut doubt = Doubt::new(keys(1..=6), 2);
+        let mut doubt = Doubt::new(keys(1..=6), 1);
         doubt.shows_nothing(AccountKey(5));
         assert!(!doubt.was_not_sent(&AccountKey(6)), "1 to 4 may all be marked");
         assert!(!doubt.shows_nothing(AccountKey(5)), "no news");
         assert!(!doubt.shows_nothing(AccountKey(9)), "never intended");
-        assert!(!doubt.was_not_sent(&AccountKey(9)));
+        doubt.may_have_been_sent(AccountKey(9));
+        assert!(doubt.shows_nothing(AccountKey(4)), "what was never intended says nothing of the batch");
+        assert_eq!(not_sent(&doubt, 1..=9), [6]);
     }
 
     #[test]
     fn an_intent_that_is_recorded_anew_is_in_doubt_no_more_and_proves_what_it_did() {
-        let mut doubt = Doubt::new(keys(1..=3), 1);
-        for key in keys(1..=3) {
+        let mut doubt = Doubt::new(keys(1..=4), 1);
+        for key in keys(1..=4) {
             doubt.shows_nothing(key);
         }
-        assert!(doubt.was_not_sent(&AccountKey(2)));
-        doubt.reopened(&keys([1, 2]));
-        assert!(!doubt.was_not_sent(&AccountKey(2)), "it may have been sent by now");
-        assert!(doubt.was_not_sent(&AccountKey(3)));
+        assert_eq!(not_sent(&doubt, 1..=4), [3, 4]);
+        doubt.reopened(&keys([1, 3]));
+        doubt.may_have_been_sent(AccountKey(3));
+        assert_eq!(not_sent(&doubt, 1..=4), [4], "3 may have been sent by now, by us");
     }
 
     #[test]

@@ -123,7 +123,11 @@ impl Pass {
                 self.waiting.push(Waiting::until(until, work.now(), key, row));
                 self.shows_nothing(work, key);
             }
-            Verdict::Enforced => self.queue_sessions(work, key, &row, verdict),
+            Verdict::Enforced => {
+                work.ledger.doubt.may_have_been_sent(key);
+                self.queue_sessions(work, key, &row, verdict);
+            }
+            Verdict::Changed | Verdict::Compliant | Verdict::Cleared => work.ledger.doubt.may_have_been_sent(key),
             _ => {}
         }
     }
