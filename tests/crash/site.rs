@@ -1,13 +1,13 @@
 //! A tenant behind proxies: who is marked, who has changed, what was written, and what people do meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use simulators::{Effect, Options, Play};
 use testbed::keycloak::options::OPERATOR_CLIENT;
-use testbed::keycloak::realm::{RealmOptions, UPDATE_PASSWORD};
+use testbed::keycloak::realm::{Realm, RealmOptions, UPDATE_PASSWORD};
 use testbed::proxy::{Call, Proxy, Record, Upstream};
 
 use crate::bed::Bed;
@@ -57,6 +57,15 @@ pub struct Write {
     pub again: bool,
 }
 
+/// Realms that no campaign uses, by the number of their people.
+static REALMS: Mutex<Vec<(usize, Arc<Realm>)>> = Mutex::new(Vec::new());
+
+fn take_realm(users: usize) -> Option<Arc<Realm>> {
+    let mut realms = REALMS.lock().expect("no panic while locked");
+    let at = realms.iter().position(|(size, _)| *size == users)?;
+    Some(realms.swap_remove(at).1)
+}
+
 /// A tenant with its proxies.
 pub struct Site {
     pub tenant: Tenant,
@@ -72,7 +81,10 @@ impl Site {
     /// A tenant of so many people who are all due.
     pub async fn open(vendor: Vendor, users: usize) -> Self {
         let tenant = match vendor {
-            Vendor::Keycloak => Tenant::keycloak(RealmOptions::default().users(users)).await,
+            Vendor::Keycloak => match take_realm(users) {
+                Some(realm) => Tenant::in_realm(realm).await,
+                None => Tenant::keycloak(RealmOptions::default().users(users)).await,
+            },
             _ => Tenant::simulated(vendor, Options::ordinary(users as u32)).await,
         };
         let mut upstreams = Vec::new();
@@ -212,10 +224,11 @@ impl Site {
         self.acts.lock().expect("no panic while locked").push(acted);
     }
 
-    /// Gives back what others would have to carry.
+    /// Gives the realm to the next campaign.
     pub async fn close(&self) {
         if let Side::Keycloak(realm) = &self.tenant.side {
-            realm.delete().await.expect("an administrator may");
+            realm.start_over().await.expect("an administrator may");
+            REALMS.lock().expect("no panic while locked").push((self.due.len(), realm.clone()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! One tenant of any of the four providers, with its truth at hand, so that one test says the same of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ pub struct Tenant {
 /// Where the truth is.
 pub enum Side {
     Simulator(Box<Handle>),
-    Keycloak(Box<Realm>),
+    Keycloak(Arc<Realm>),
 }
 
 impl Tenant {
@@ -84,11 +85,16 @@ impl Tenant {
     pub async fn keycloak(options: RealmOptions) -> Self {
         let keycloak = testbed::keycloak::shared().await.expect("Keycloak");
         let name = format!("r{:x}", Timestamp::now().as_nanosecond());
-        let realm = keycloak.create_realm(&name, options).await.expect("a realm");
+        Self::in_realm(Arc::new(keycloak.create_realm(&name, options).await.expect("a realm"))).await
+    }
+
+    /// A realm in which nothing is required of anybody yet: all who have a password are due. Returns when the cutoff has
+    /// come.
+    pub async fn in_realm(realm: Arc<Realm>) -> Self {
         let cutoff = whole(Timestamp::now() + SignedDuration::from_millis(999));
         let rest = cutoff.duration_since(Timestamp::now()).max(SignedDuration::ZERO).unsigned_abs();
         tokio::time::sleep(rest).await;
-        Self { vendor: Vendor::Keycloak, side: Side::Keycloak(Box::new(realm)), cutoff }
+        Self { vendor: Vendor::Keycloak, side: Side::Keycloak(realm), cutoff }
     }
 
     /// The simulator behind it.

@@ -81,6 +81,17 @@ async fn every_beginning_is_what_its_name_says() {
 }
 
 #[tokio::test]
+async fn a_realm_that_starts_over_requires_nothing_of_anybody_and_has_no_history() {
+    let realm = realm("again", RealmOptions::default().users(2).user("totp", Beginning::MustConfigureTotp)).await;
+    realm.admin_marks("user-0001").await.unwrap();
+    assert_eq!(realm.user_updates().await.unwrap().len(), 1);
+    realm.start_over().await.unwrap();
+    assert!(realm.users().await.unwrap().iter().all(|user| user.required_actions.is_empty()));
+    assert_eq!(realm.user_updates().await.unwrap(), []);
+    assert_eq!(realm.user_signs_in("user-0001").await.unwrap(), SignIn::Granted);
+}
+
+#[tokio::test]
 async fn members_of_a_group_are_those_of_the_options() {
     let options = RealmOptions::default().users(3).group("staff", &["user-0002"]);
     let realm = realm("groups", options).await;
