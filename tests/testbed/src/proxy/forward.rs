@@ -101,11 +101,16 @@ impl Switchboard {
             Some(Action::ForwardLate(time)) => {
                 tokio::spawn(async move {
                     tokio::time::sleep(time).await;
+                    self.note(&call, |record| record.forwarded = Some(moment()));
                     let _ = self.forward(&call, &parts.headers).await;
                 });
                 return broken(&wire);
             }
         }
+        // Rules took their time. Whoever has closed the gate meanwhile may believe that nothing comes after it but what is
+        // said to be forwarded: nothing is awaited in between.
+        self.gate.passed().await;
+        self.note(&call, |record| record.forwarded = Some(moment()));
         // What is on its way arrives, even when its caller leaves now. A watch that nobody reads ends.
         let forwarded = if call.is_watch {
             self.forward(&call, &parts.headers).await
@@ -240,7 +245,6 @@ impl Switchboard {
         }
         let request = self.http.request(method, format!("{}{}", self.upstream, call.target));
         let request = request.headers(headers).body(call.body.clone());
-        self.note(call, |record| record.forwarded = Some(moment()));
         let mut answer = request.send().await.map_err(io::Error::other)?;
         let mut head = Response::new(());
         *head.status_mut() = answer.status();
