@@ -158,41 +158,38 @@ async fn two_hundred_policies_on_the_same_people_ask_each_of_them_once_and_all_r
 /// C8. A tenant whose people are called what no log, label or status may hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_with_escapes_and_of_a_megabyte_show_nowhere() {
-    let marked = Arc::new(AtomicBool::new(false));
-    let user = |id: &str, name: &str, marked: bool| {
-        json!({"user_id": id, "username": {"username": name}, "emails": [{"email": format!("{name}@quokka.example")}],
-            "has_password": true, "force_password_reset": marked, "password_updated_at": 1_700_000_000, "disabled": false,
-            "creation_time": 1_600_000_000, "name": name, "given_name": name})
-    };
     let names = ["\u{1b}[31mquokka\r\n{\"level\":\"ERROR\"}\u{0}\u{202e}".to_owned(), "quokka".repeat(175_000)];
-    let people = move |marked: bool| -> Vec<Value> {
-        names.iter().enumerate().map(|(number, name)| user(&format!("id-{number}"), name, marked)).collect()
+    let marked = Arc::new([const { AtomicBool::new(false) }; 2]);
+    let shown = marked.clone();
+    let person = move |number: usize| {
+        let name = &names[number];
+        json!({"user_id": format!("id-{number}"), "username": {"username": name}, "name": name,
+            "emails": [{"email": format!("quokka-{number}@quokka.example")}], "has_password": true, "disabled": false,
+            "force_password_reset": shown[number].load(Ordering::SeqCst), "password_updated_at": 1_700_000_000,
+            "creation_time": 1_600_000_000})
     };
+    let number_in = |request: &Request| usize::from(request.url.path().contains("id-1"));
     let server = MockServer::start().await;
-    let (all, flag) = (people.clone(), marked.clone());
+    let all = person.clone();
     Mock::given(method("GET"))
         .and(path("/api/users"))
         .respond_with(move |_: &Request| {
-            let page = ResponseTemplate::new(200).set_body_json(all(flag.load(Ordering::SeqCst)));
+            let page = ResponseTemplate::new(200).set_body_json([all(0), all(1)]);
             page.insert_header("x-pagination", r#"{"current_page":1,"total_count":2,"has_next":false}"#)
         })
         .mount(&server)
         .await;
-    let one = move |request: &Request, marked: bool| {
-        let number = usize::from(request.url.path().contains("id-1"));
-        ResponseTemplate::new(200).set_body_json(&people(marked)[number])
-    };
-    let (read, flag) = (one.clone(), marked.clone());
+    let one = person.clone();
     Mock::given(method("GET"))
         .and(path_regex("^/api/users/id-"))
-        .respond_with(move |request: &Request| read(request, flag.load(Ordering::SeqCst)))
+        .respond_with(move |request: &Request| ResponseTemplate::new(200).set_body_json(one(number_in(request))))
         .mount(&server)
         .await;
     Mock::given(method("POST"))
         .and(path_regex("/password/force_reset$"))
         .respond_with(move |request: &Request| {
-            marked.store(request.url.path().contains("id-1"), Ordering::SeqCst);
-            one(request, true)
+            marked[number_in(request)].store(true, Ordering::SeqCst);
+            ResponseTemplate::new(200).set_body_json(person(number_in(request)))
         })
         .mount(&server)
         .await;

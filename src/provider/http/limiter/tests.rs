@@ -309,7 +309,7 @@ async fn a_small_policy_is_served_beside_a_huge_one_as_if_it_were_alone() {
     send(&limiter, 9).await;
     let alone = ten(&limiter, "alone").await;
     let mut huge = tokio::task::JoinSet::new();
-    for _ in 0..4 {
+    for _ in 0..40 {
         let limiter = limiter.clone();
         huge.spawn(Lane::new("huge", 4).scope(async move {
             loop {
