@@ -13,7 +13,7 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 	@$(CARGO) build --locked --package demo --package password-reset-operator
 	@exec "$$($(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
 
-test: needs ## Run all tests but those of `make faults` and `make crash`
+test: needs ## Run all tests
 	@$(CARGO) test --locked --workspace
 
 soak: needs ## Random faults for SOAK_MINUTES (30); SEED=number plays one campaign again
@@ -23,10 +23,10 @@ lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
 
-faults: needs ## Make everything go wrong that tests/README.md lists
+faults: needs ## Of the tests: make everything go wrong that tests/README.md lists
 	@$(CARGO) test --locked --package password-reset-operator --test faults
 
-crash: needs ## Kill the operator, or break its call, at one in five calls of a campaign; CRASH_ALL=1 at every one
+crash: needs ## Of the tests: kill the operator, or break its call, at every call of a campaign
 	@$(CARGO) test --locked --package password-reset-operator --test crash -- --nocapture
 
 planted-bugs: needs ## Plant each bug of tests/planted and show which test finds it; BUGS="name name" takes some

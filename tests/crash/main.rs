@@ -10,7 +10,6 @@
 //! | `table` | how did all of them go |
 //! | `soak` | pairs of faults and random days, for as long as one likes |
 //!
-//! One point in five is run, all of them with `CRASH_ALL`.
 //! One point is run again by `CRASH_POINT`, which takes a part of a point's name, as a failure prints it.
 
 #![allow(clippy::disallowed_methods)] // they are the operator's rules; a test is a client of its own
