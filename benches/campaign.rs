@@ -106,7 +106,7 @@ async fn limited() {
     println!(
         "| limit /s | accounts | requests | least time s | took s | ratio | 429s |\n|---|---|---|---|---|---|---|"
     );
-    for (rate, users) in [(10, 300), (50, 1_000), (100, 2_000)] {
+    for (rate, users) in [(10, 1_000), (50, 3_000), (100, 6_000)] {
         let (least, took, all, refused) = under_a_limit(users, limit(rate, RetryAfter::Honest), rate).await;
         println!("| {rate} | {users} | {all} | {least:.1} | {took:.1} | {:.3} | {refused} |", took / least);
     }
