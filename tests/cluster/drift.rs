@@ -142,9 +142,9 @@ async fn a_settled_policy_whose_tenant_refuses_the_credential_says_so_in_provide
     )
     .await;
     bed.policy_until("inc", "back", |p| p.condition("ProviderReady") == "True Verified").await;
-    look_again(&bed, "inc", "up").await;
-    assert_eq!(history.story("Ready"), ["", "False InProgress", "True Enforced"]);
-    assert_eq!(history.story("Enforced").last().map(String::as_str), Some("True Enforced"));
+    let up = look_again(&bed, "inc", "up").await;
+    assert_eq!(history.story("Ready", &up).await, ["", "False InProgress", "True Enforced"]);
+    assert_eq!(history.story("Enforced", &up).await.last().map(String::as_str), Some("True Enforced"));
     history.assert_sound();
     let first = &history.versions()[0];
     assert_eq!(first.0["status"]["observedGeneration"], -1, "a newborn is never taken for current");

@@ -56,7 +56,7 @@ async fn with_ready_when_changed_a_policy_is_ready_once_everybody_has_changed() 
     assert_eq!(done.condition("Ready"), "True Changed");
     assert_eq!(done.condition("Changed"), "True Changed");
     assert_eq!(done.count("changed"), 10);
-    assert_eq!(history.story("Ready"), ["", "False InProgress", "False AwaitingUsers", "True Changed"]);
+    assert_eq!(history.story("Ready", &done).await, ["", "False InProgress", "False AwaitingUsers", "True Changed"]);
     history.assert_sound();
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
@@ -10,6 +11,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::bed::{Bed, View};
+
+/// How long a version is awaited.
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 
 /// The versions of one policy from a moment on.
 pub struct History {
@@ -49,8 +54,16 @@ impl History {
         self.seen.lock().expect("no panic while locked").clone()
     }
 
-    /// Status and reason of a condition in every version, each once in a row: the story it told.
-    pub fn story(&self, type_: &str) -> Vec<String> {
+    /// Status and reason of a condition in every version, each once in a row: the story it told until `last`. A watch may
+    /// bring what was read elsewhere a little later.
+    pub async fn story(&self, type_: &str, last: &View) -> Vec<String> {
+        let version = |view: &View| view.0["metadata"]["resourceVersion"].clone();
+        let told = async {
+            while !self.versions().iter().any(|seen| version(seen) == version(last)) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, told).await.expect("the watch brings the last version");
         let mut story: Vec<String> = self.versions().iter().map(|version| version.condition(type_)).collect();
         story.dedup();
         story
