@@ -60,8 +60,7 @@ async fn metrics_that_are_asked_for_without_end_and_read_slowly_change_nothing_i
     const USERS: u32 = 400;
     let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
     let mut bed = Bed::new("scraped").await;
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its number").port();
+    let [port] = testbed::ports::free().expect("a free port");
     bed.set("LISTEN", &format!("127.0.0.1:{port}"));
     bed.start().await;
     let mut spec = fast();

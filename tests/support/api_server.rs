@@ -9,7 +9,6 @@ use std::fmt;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use password_reset_operator::api;
 use serde_json::{Value, json};
@@ -181,7 +180,7 @@ fn path(kind: Kind, namespace: &str) -> String {
 
 /// Installs the CRDs. An API server refuses a CRD whose rules could cost too much, so this is a test as well.
 async fn install(client: Client) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client);
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in api::crds() {
         let name = crd.name_any();
         let parameters = PatchParams::apply("crds-test").force();
@@ -189,6 +188,6 @@ async fn install(client: Client) {
             .patch(&name, &parameters, &Patch::Apply(&crd))
             .await
             .unwrap_or_else(|error| panic!("{name} was refused: {error}"));
-        await_condition(definitions.clone(), &name, conditions::is_crd_established()).await.expect("established");
+        testbed::control_plane::manifests::wait_until_served(&client, &name).await.expect("it is served");
     }
 }

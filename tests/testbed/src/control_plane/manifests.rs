@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionCondition,
+};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{self, Scope};
 use kube::{Api, Client, ResourceExt};
@@ -16,7 +18,7 @@ const POLL: Duration = Duration::from_millis(20);
 const FIELD_MANAGER: &str = "testbed";
 
 /// Applies every document of `yaml` in its order, by server-side apply with strict field validation. Objects without a
-/// namespace go to `namespace`. CustomResourceDefinitions are waited for until they are established.
+/// namespace go to `namespace`. CustomResourceDefinitions are waited for until they are served.
 ///
 /// Errors name the object and carry the server's words.
 pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
@@ -44,7 +46,7 @@ pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<()> {
             .await
             .with_context(|| format!("cannot apply {what}"))?;
         if types.kind == "CustomResourceDefinition" {
-            wait_until_established(client, &object.name_any()).await?;
+            wait_until_served(client, &object.name_any()).await?;
         }
     }
     Ok(())
@@ -64,23 +66,36 @@ async fn resource(client: &Client, kind: &GroupVersionKind) -> Result<(ApiResour
     Ok(found)
 }
 
-async fn wait_until_established(client: &Client, name: &str) -> Result<()> {
+/// Waits until the API server serves the kinds of a CustomResourceDefinition: once it is established, their storage is
+/// still being made for a moment, in which every call is answered with 429.
+///
+/// Errors carry the server's words.
+pub async fn wait_until_served(client: &Client, name: &str) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let status = definitions.get(name).await?.status.unwrap_or_default();
-        let conditions = status.conditions.unwrap_or_default();
-        let established =
-            conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
-        if established {
-            return Ok(());
-        }
+        let definition = definitions.get(name).await?;
+        let conditions = definition.status.unwrap_or_default().conditions.unwrap_or_default();
+        let established = conditions.iter().any(|c| c.type_ == "Established" && c.status == "True");
+        let said = if established {
+            let (group, names) = (&definition.spec.group, &definition.spec.names);
+            let version = definition.spec.versions.first().context("a definition without versions")?;
+            let kind = GroupVersionKind::gvk(group, &version.name, &names.kind);
+            let resource = ApiResource::from_gvk_with_plural(&kind, &names.plural);
+            let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            match objects.list(&ListParams::default().limit(1)).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 429 => status.message,
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            let said = |c: &CustomResourceDefinitionCondition| {
+                format!("{}={} {}", c.type_, c.status, c.message.as_deref().unwrap_or_default())
+            };
+            conditions.iter().map(said).collect::<Vec<_>>().join("; ")
+        };
         if Instant::now() > deadline {
-            let said: Vec<String> = conditions
-                .iter()
-                .map(|c| format!("{}={} {}", c.type_, c.status, c.message.as_deref().unwrap_or_default()))
-                .collect();
-            bail!("{name} is not established: {}", said.join("; "));
+            bail!("{name} is not served: {said}");
         }
         tokio::time::sleep(POLL).await;
     }
