@@ -60,10 +60,16 @@ pub fn false_claims(status: &Value, truth: &BTreeMap<String, Truth>) -> Vec<Stri
     claims
 }
 
+/// What says that a policy is not at rest.
+pub fn unrest(view: &View) -> Option<String> {
+    let said = || format!("Ready {}, Reconciling {}", view.condition("Ready"), view.condition("Reconciling"));
+    (!is_at_rest(view)).then(said)
+}
+
 /// How status differs from the truth at rest, if it does.
 pub fn differs(view: &View, truth: &BTreeMap<String, Truth>) -> Option<String> {
-    if !is_at_rest(view) {
-        return Some(format!("Ready {}, Reconciling {}", view.condition("Ready"), view.condition("Reconciling")));
+    if let Some(unrest) = unrest(view) {
+        return Some(unrest);
     }
     let numbers = Numbers::of(truth);
     let wanted =
