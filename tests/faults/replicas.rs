@@ -140,9 +140,10 @@ async fn a_process_that_slept_past_its_lease_sends_nothing_when_it_wakes_though_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_process_beside_a_new_one_is_fenced_by_the_ledger_even_without_a_lease() {
-    // A rollout that surges, or two by mistake: both act, and each batch is one's only.
+    // A rollout that surges, or two by mistake: both act, and each batch is one's only. At Looker a batch is small, so that
+    // the ledger is written again and again while the other one works.
     let latency = Faults { latency_ms: 40, ..Faults::default() };
-    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(USERS).faults(latency)).await;
+    let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(USERS).faults(latency)).await;
     let bed = Bed::new("two").await;
     let (_one, _other) = tokio::join!(bed.replica("one", &[]), bed.replica("other", &[]));
     tenant.connect(&bed, "tenant", slow()).await;

@@ -143,6 +143,19 @@ fn a_malformed_line_is_a_place_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_target_excludes_somebody_by_any_of_the_ways_to_name_them() {
+    let exclusions = |exclude| resolved(&spec(serde_json::json!({"exclude": exclude})), &[], &[]).excluded;
+    assert!(exclusions(serde_json::json!({})).is_empty());
+    for exclude in [
+        serde_json::json!({"users": [{"id": "a"}]}),
+        serde_json::json!({"groups": ["board"]}),
+        serde_json::json!({"populations": ["robots"]}),
+    ] {
+        assert!(!exclusions(exclude.clone()).is_empty(), "{exclude}");
+    }
+}
+
+#[test]
 fn an_excluded_user_is_removed_from_lists_by_text() {
     let spec = spec(serde_json::json!({
         "users": [{"id": "Ab1"}],
