@@ -135,6 +135,7 @@ mod tests {
     fn one_that_was_cleared_at_the_very_end_lets_nobody_on_the_way_be_written_again() {
         let mut doubt = Doubt::new(keys(1..=9), 2);
         doubt.may_have_been_sent(AccountKey(1));
+        assert!(!doubt.shows_nothing(AccountKey(1)), "once seen, it was sent, whoever clears it now");
         // 2 and 3 were answered and cleared, 4 and 5 are on the wire.
         for number in 2..=9 {
             doubt.shows_nothing(AccountKey(number));
