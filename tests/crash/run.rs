@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// A killed operator may work on what it has got for so long; nothing of it gets out.
 const WORKS_ON: Duration = Duration::from_millis(30);
 /// A call on the wire arrives after this time: by then the next operator is at work.
-const ON_THE_WIRE: Duration = Duration::from_millis(500);
+const ON_THE_WIRE: Duration = Duration::from_secs(2);
 /// A late call arrives after this time: by then the operator has read the account once.
 const LATE: Duration = Duration::from_millis(1500);
 /// Without a call for so long the operator is at rest.
@@ -353,7 +353,7 @@ pub async fn bed(beds: &Beds) -> Bed {
 pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome {
     // What arrives late must do so within the time that a write may take to show, which is counted in whole seconds.
     let settle_seconds = match point.map(|point| point.trouble) {
-        Some(Trouble::KilledOnTheWire) => 2,
+        Some(Trouble::KilledOnTheWire) => 4,
         Some(Trouble::Late) => 4,
         _ => 1,
     };
