@@ -353,7 +353,7 @@ pub async fn bed(beds: &Beds) -> Bed {
 pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome {
     // What arrives late must do so within the time that a write may take to show, which is counted in whole seconds.
     let settle_seconds = match point.map(|point| point.trouble) {
-        Some(Trouble::KilledOnTheWire) => 4,
+        Some(Trouble::KilledOnTheWire) => 5,
         Some(Trouble::Late) => 4,
         _ => 1,
     };
