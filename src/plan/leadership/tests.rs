@@ -70,6 +70,12 @@ fn a_holder_stops_before_anybody_who_saw_its_last_renewal_may_begin() {
 }
 
 #[test]
+fn a_holder_acts_for_the_renew_deadline_and_has_time_for_two_calls() {
+    assert_eq!(terms().acts_until(seconds(100)), seconds(110));
+    assert_eq!(terms().call(), seconds(5));
+}
+
+#[test]
 fn a_change_of_hands_is_counted_and_a_renewal_is_not() {
     let election = candidate();
     assert_eq!(election.transitions(None), 0);
