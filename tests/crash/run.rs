@@ -24,8 +24,10 @@ const POLL: Duration = Duration::from_millis(100);
 const WORKS_ON: Duration = Duration::from_millis(30);
 /// A call on the wire arrives after this time: by then the next operator is at work.
 const ON_THE_WIRE: Duration = Duration::from_secs(2);
-/// A late call arrives after this time: by then the operator has read the account once.
-const LATE: Duration = Duration::from_millis(1500);
+/// A late call arrives after this time: by then the operator has read the account, and had time to write to it again.
+const LATE: Duration = Duration::from_secs(3);
+/// Requests on the wire at most.
+pub const AT_ONCE: u32 = 8;
 /// Without a call for so long the operator is at rest.
 const QUIET: Duration = Duration::from_millis(300);
 /// What belongs to a campaign comes this long after its status at the latest.
@@ -64,12 +66,13 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Everything but the operator, on a bed that is clean.
-    pub async fn prepare(vendor: Vendor, users: usize, settle_seconds: u32, mut bed: Bed) -> Self {
+    /// Everything but the operator, on a bed that is clean. `at_once` requests at most are on the wire.
+    pub async fn prepare(vendor: Vendor, users: usize, settle_seconds: u32, at_once: u32, mut bed: Bed) -> Self {
         let site = Site::open(vendor, users).await;
         bed.set("SETTLE_SECONDS", &settle_seconds.to_string());
         let mut extra = bed::fast();
         bed::merge(&mut extra, json!({"pageSize": PAGE, "observePeriodSeconds": 3600, "probePeriodSeconds": 10}));
+        bed::merge(&mut extra, json!({"rateLimit": {"maxConcurrentRequests": at_once}}));
         site.connect(&bed, PROVIDER, extra).await;
         bed.policy(POLICY, site.tenant.policy(PROVIDER, json!({}))).await;
         let logged = bed.log_text().len();
@@ -354,10 +357,12 @@ pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome 
     // What arrives late must do so within the time that a write may take to show, which is counted in whole seconds.
     let settle_seconds = match point.map(|point| point.trouble) {
         Some(Trouble::KilledOnTheWire) => 5,
-        Some(Trouble::Late) => 4,
+        Some(Trouble::Late) => 6,
         _ => 1,
     };
-    let mut campaign = Campaign::prepare(vendor, USERS, settle_seconds, bed(beds).await).await;
+    // Who comes after a few was not sent to: with few on the wire, what is believed of the order of a batch is put to the test.
+    let at_once = if point.is_some_and(|point| point.trouble == Trouble::KilledOnTheWire) { 2 } else { AT_ONCE };
+    let mut campaign = Campaign::prepare(vendor, USERS, settle_seconds, at_once, bed(beds).await).await;
     if let Some(point) = point {
         campaign.arm(point);
     }

@@ -135,7 +135,7 @@ async fn campaign(seed: u64, beds: &Beds) -> (String, Vec<String>, String) {
 /// Two faults in a row: the second one meets the operator that recovers from the first.
 async fn pair(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String>, String) {
     let _others = API_SERVER.read().await;
-    let mut campaign = Campaign::prepare(vendor, crate::site::USERS, 4, run::bed(beds).await).await;
+    let mut campaign = Campaign::prepare(vendor, crate::site::USERS, 4, run::AT_ONCE, run::bed(beds).await).await;
     let mut what = format!("pair {vendor:?}:");
     let mut rest = Ok(());
     for turn in 0..3 {
@@ -176,7 +176,7 @@ async fn day(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String
     } else {
         (None, Some(API_SERVER.read().await))
     };
-    let mut campaign = Campaign::prepare(vendor, PEOPLE, 4, run::bed(beds).await).await;
+    let mut campaign = Campaign::prepare(vendor, PEOPLE, 4, run::AT_ONCE, run::bed(beds).await).await;
     campaign.pardon_what_people_do();
     let rate = json!({"spec": {"rateLimit": {"requestsPerSecond": 25, "burst": 5, "maxConcurrentRequests": 4}}});
     campaign.bed.patch_provider(run::PROVIDER, rate).await;
