@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn the_setting_goes_before_the_providers_default() {
         assert_eq!(observe_period(Some(60), &PROVIDER), Duration::from_secs(60));
-        assert_eq!(observe_period(None, &PROVIDER), Duration::from_secs(86_400));
+        for none in [None, Some(0), Some(-1)] {
+            assert_eq!(observe_period(none, &PROVIDER), Duration::from_secs(86_400), "{none:?}");
+        }
     }
 
     #[test]

@@ -64,6 +64,15 @@ fn what_is_taken_back_leaves_no_trace() {
 }
 
 #[test]
+fn the_sum_of_two_parts_counts_every_verdict_of_both() {
+    for verdict in ALL {
+        let mut sum = of(&[verdict, verdict]);
+        sum.merge(&of(&[verdict, verdict, verdict]));
+        assert_eq!(sum, of(&[verdict; 5]), "{verdict:?}");
+    }
+}
+
+#[test]
 fn at_most_twenty_failures_are_sampled_and_all_are_counted() {
     let mut tally = Tally::default();
     for n in 0..30 {
