@@ -86,9 +86,12 @@ fn tell(point: &Point, result: &Result<Outcome, String>) {
     println!("{text}");
 }
 
+/// How many points of a kind of call went well, went wrong, and were not reached, by trouble.
+type Row = BTreeMap<Trouble, (usize, usize, usize)>;
+
 /// Kinds of calls down, troubles across: how many went well of how many, and how many were not reached.
 fn table(vendor: Vendor, results: &[(Point, Result<Outcome, String>)], troubles: &[Trouble], took: Duration) -> String {
-    let mut rows: BTreeMap<(&str, &str), BTreeMap<Trouble, (usize, usize, usize)>> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
     for (point, result) in results {
         let cell = rows.entry((point.proxy, &point.template)).or_default().entry(point.trouble).or_default();
         match result {
