@@ -390,7 +390,11 @@ impl Campaign {
     /// Opens the way for the operator that starts next.
     pub async fn ready_for_the_next(&self) {
         self.clear_rules();
-        self.proxies().for_each(|(_, proxy)| proxy.hold().open());
+        for (_, proxy) in self.proxies() {
+            // What the killed operator has sent and the gate held back is not to get out now.
+            proxy.reset_connections();
+            proxy.hold().open();
+        }
         if judge::is_at_rest(&self.policy().await) {
             // A settled policy is looked at again after a part of its period; nobody waits for that here.
             self.look("after-the-crash").await;

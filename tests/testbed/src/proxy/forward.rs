@@ -110,6 +110,9 @@ impl Switchboard {
         // Rules took their time. Whoever has closed the gate meanwhile may believe that nothing comes after it but what is
         // said to be forwarded: nothing is awaited in between.
         self.gate.passed().await;
+        if wire.is_broken() {
+            return broken(&wire);
+        }
         self.note(&call, |record| record.forwarded = Some(moment()));
         // What is on its way arrives, even when its caller leaves now. A watch that nobody reads ends.
         let forwarded = if call.is_watch {

@@ -164,9 +164,9 @@ impl Proxy {
         self.sockets.strand();
     }
 
-    /// Resets every open connection.
+    /// Resets every open connection. What came on it and was not sent on never is.
     pub fn reset_connections(&self) {
-        self.sockets.resets.send_modify(|number| *number += 1);
+        self.sockets.reset();
     }
 
     /// While it is on every new connection is reset at once.

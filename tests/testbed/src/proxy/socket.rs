@@ -33,32 +33,46 @@ pub(super) struct Sockets {
     pub refusing: AtomicBool,
     opened: AtomicU64,
     stranded: AtomicU64,
+    reset: AtomicU64,
 }
 
 impl Sockets {
     pub fn strand(&self) {
         self.stranded.store(self.opened.load(Ordering::SeqCst), Ordering::SeqCst);
     }
+
+    /// Resets the connections that are open; none of their calls is sent on from this moment.
+    pub fn reset(&self) {
+        self.reset.store(self.opened.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.resets.send_modify(|number| *number += 1);
+    }
 }
 
 /// One connection, seen from the call that is being answered on it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Wire(Arc<WireState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct WireState {
+    number: u64,
+    sockets: Arc<Sockets>,
     broken: AtomicBool,
     through: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl Wire {
+    fn open(sockets: Arc<Sockets>) -> Self {
+        let number = sockets.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        Self(Arc::new(WireState { number, sockets, broken: AtomicBool::default(), through: Mutex::default() }))
+    }
+
     /// From now on nothing is written any more; the peer sees a reset.
     pub fn reset(&self) {
         self.0.broken.store(true, Ordering::SeqCst);
     }
 
-    fn is_broken(&self) -> bool {
-        self.0.broken.load(Ordering::SeqCst)
+    pub fn is_broken(&self) -> bool {
+        self.0.broken.load(Ordering::SeqCst) || self.0.number <= self.0.sockets.reset.load(Ordering::SeqCst)
     }
 
     /// Fires when the next answer has been taken by the socket; closes without firing when the connection ends before.
@@ -82,8 +96,6 @@ impl Wire {
 struct Socket {
     stream: TcpStream,
     wire: Wire,
-    sockets: Arc<Sockets>,
-    number: u64,
     dark: Option<BoxFuture<'static, ()>>,
     written: bool,
 }
@@ -94,11 +106,12 @@ impl Socket {
         if self.wire.is_broken() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if self.number <= self.sockets.stranded.load(Ordering::SeqCst) {
+        if self.wire.0.number <= self.wire.0.sockets.stranded.load(Ordering::SeqCst) {
             return Poll::Pending; // for good
         }
-        if self.dark.is_none() && !self.sockets.light.is_open() {
-            self.dark = Some(self.sockets.light.clone().into_passed().boxed());
+        let light = &self.wire.0.sockets.light;
+        if self.dark.is_none() && !light.is_open() {
+            self.dark = Some(light.clone().into_passed().boxed());
         }
         if let Some(dark) = &mut self.dark {
             std::task::ready!(dark.poll_unpin(cx));
@@ -178,10 +191,9 @@ pub(super) async fn serve(
 }
 
 async fn converse(stream: TcpStream, sockets: Arc<Sockets>, board: Arc<Switchboard>, mut stopped: watch::Receiver<()>) {
-    let wire = Wire::default();
     let mut resets = sockets.resets.subscribe();
-    let number = sockets.opened.fetch_add(1, Ordering::SeqCst) + 1;
-    let socket = Socket { stream, wire: wire.clone(), sockets, number, dark: None, written: false };
+    let wire = Wire::open(sockets);
+    let socket = Socket { stream, wire: wire.clone(), dark: None, written: false };
     let answering = wire.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let answer = Arc::clone(&board).respond(request.map(Body::new), answering.clone());
