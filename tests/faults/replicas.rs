@@ -12,7 +12,8 @@ use crate::support::{
 };
 use crate::tenant::{Tenant, Vendor};
 
-const USERS: u32 = 120;
+/// So many that a campaign outlasts a change of hands on a slow machine.
+const USERS: u32 = 300;
 
 /// A tenant that takes a while for each call, so that some are always on the wire, a campaign over it, and one process
 /// that works on it.
