@@ -7,9 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 use password_reset_operator::api;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -180,14 +178,8 @@ fn path(kind: Kind, namespace: &str) -> String {
 
 /// Installs the CRDs. An API server refuses a CRD whose rules could cost too much, so this is a test as well.
 async fn install(client: Client) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in api::crds() {
-        let name = crd.name_any();
-        let parameters = PatchParams::apply("crds-test").force();
-        definitions
-            .patch(&name, &parameters, &Patch::Apply(&crd))
-            .await
-            .unwrap_or_else(|error| panic!("{name} was refused: {error}"));
-        testbed::control_plane::manifests::wait_until_served(&client, &name).await.expect("it is served");
+        let yaml = serde_json::to_string(&crd).expect("JSON");
+        testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
     }
 }

@@ -465,12 +465,6 @@ pub async fn install_crds(plane: &ControlPlane) {
         let yaml = serde_json::to_string(&crd).expect("JSON");
         testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
     }
-    // A new kind is "(re)initializing" for a moment.
-    let policies: Api<PasswordResetPolicy> = Api::all(client.clone());
-    let providers: Api<IdentityProvider> = Api::all(client.clone());
-    while policies.list(&Default::default()).await.is_err() || providers.list(&Default::default()).await.is_err() {
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 /// An object as JSON, with its conditions at hand.

@@ -1,11 +1,11 @@
 //! Which TCP ports are free on 127.0.0.1?
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::TcpListener;
 use std::ops::Range;
 
 use anyhow::{Result, bail};
+
+use crate::random;
 
 /// Below what systems give to outgoing connections and to listeners that ask for any port (Linux: from 32768), so that
 /// nobody but another caller of [`free`] takes one by chance before it is used.
@@ -16,19 +16,18 @@ const ATTEMPTS: usize = 1_000;
 /// again with new ports when a program says that its address is in use.
 pub fn free<const N: usize>() -> Result<[u16; N]> {
     // All are held until the last is known, so that they differ.
-    let mut listeners = Vec::with_capacity(N);
-    let mut ports = [0; N];
+    let (mut ports, mut held) = (Vec::new(), Vec::new());
     for _ in 0..ATTEMPTS {
-        if listeners.len() == N {
+        if let Ok(ports) = <[u16; N]>::try_from(ports.as_slice()) {
             return Ok(ports);
         }
-        let port = PORTS.start + (RandomState::new().hash_one(listeners.len()) % PORTS.len() as u64) as u16;
+        let port = PORTS.start + u16::from_str_radix(&random::hex()?[..4], 16)? % PORTS.len() as u16;
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            ports[listeners.len()] = port;
-            listeners.push(listener);
+            ports.push(port);
+            held.push(listener);
         }
     }
-    bail!("of {ATTEMPTS} ports of 127.0.0.1 between {} and {} none is free", PORTS.start, PORTS.end)
+    bail!("of {ATTEMPTS} ports of 127.0.0.1 between {} and {} too few are free", PORTS.start, PORTS.end)
 }
 
 #[cfg(test)]

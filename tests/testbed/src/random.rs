@@ -1,4 +1,4 @@
-//! Where do passwords and secrets of the test bed come from?
+//! Where does the test bed get what nobody can guess: passwords, secrets, and ports that are not taken?
 
 use std::fs::File;
 use std::io::Read;

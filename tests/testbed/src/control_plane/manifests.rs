@@ -70,7 +70,7 @@ async fn resource(client: &Client, kind: &GroupVersionKind) -> Result<(ApiResour
 /// still being made for a moment, in which every call is answered with 429.
 ///
 /// Errors carry the server's words.
-pub async fn wait_until_served(client: &Client, name: &str) -> Result<()> {
+async fn wait_until_served(client: &Client, name: &str) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let deadline = Instant::now() + DEADLINE;
     loop {

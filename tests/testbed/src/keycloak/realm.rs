@@ -89,8 +89,8 @@ impl Realm {
         Ok(realm)
     }
 
-    /// Takes away what was required of people and forgets who changed what, so that the realm can be used again: for
-    /// Keycloak, making one and deleting it are a hundred times the work. Passwords stay as they are.
+    /// Takes away what was required of people and forgets who changed what, so that the realm can be used again: deleting
+    /// it and making another would take Keycloak longer than a campaign in it. Passwords stay as they are.
     pub async fn start_over(&self) -> Result<()> {
         for mut user in self.users().await?.into_iter().filter(|user| !user.required_actions.is_empty()) {
             user.required_actions.clear();

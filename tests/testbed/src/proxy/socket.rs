@@ -28,12 +28,11 @@ use super::lock;
 pub(super) struct Sockets {
     /// While it is closed no byte passes.
     pub light: Gate,
-    /// Each new number resets the open connections.
-    pub resets: watch::Sender<u64>,
+    /// The connections up to this number are reset.
+    reset: watch::Sender<u64>,
     pub refusing: AtomicBool,
     opened: AtomicU64,
     stranded: AtomicU64,
-    reset: AtomicU64,
 }
 
 impl Sockets {
@@ -43,8 +42,7 @@ impl Sockets {
 
     /// Resets the connections that are open; none of their calls is sent on from this moment.
     pub fn reset(&self) {
-        self.reset.store(self.opened.load(Ordering::SeqCst), Ordering::SeqCst);
-        self.resets.send_modify(|number| *number += 1);
+        self.reset.send_replace(self.opened.load(Ordering::SeqCst));
     }
 }
 
@@ -72,7 +70,7 @@ impl Wire {
     }
 
     pub fn is_broken(&self) -> bool {
-        self.0.broken.load(Ordering::SeqCst) || self.0.number <= self.0.sockets.reset.load(Ordering::SeqCst)
+        self.0.broken.load(Ordering::SeqCst) || self.0.number <= *self.0.sockets.reset.borrow()
     }
 
     /// Fires when the next answer has been taken by the socket; closes without firing when the connection ends before.
@@ -191,8 +189,9 @@ pub(super) async fn serve(
 }
 
 async fn converse(stream: TcpStream, sockets: Arc<Sockets>, board: Arc<Switchboard>, mut stopped: watch::Receiver<()>) {
-    let mut resets = sockets.resets.subscribe();
+    let mut reset = sockets.reset.subscribe();
     let wire = Wire::open(sockets);
+    let number = wire.0.number;
     let socket = Socket { stream, wire: wire.clone(), dark: None, written: false };
     let answering = wire.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -205,7 +204,7 @@ async fn converse(stream: TcpStream, sockets: Arc<Sockets>, board: Arc<Switchboa
         .serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         _ = stopped.changed() => {}
-        _ = resets.changed() => wire.reset(),
+        _ = reset.wait_for(|up_to| number <= *up_to).map(drop) => {}
         _ = connection => {}
     }
 }
