@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `site` | the tenant behind proxies: who is marked, who has changed, what was written; what people do |
 //! | `points` | which calls does a campaign make, and what may happen at each of them |
-//! | `run` | one campaign with one fault |
+//! | `campaign` | one campaign: what is prepared, what happens to it, when it is at rest |
+//! | `run` | one campaign with one fault, and what became of it |
 //! | `judge` | was that right, by the provider's own records and the API server's |
 //! | `table` | how did all of them go |
 //! | `soak` | pairs of faults and random days, for as long as one likes |
@@ -16,12 +17,15 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/rights.rs"]
 mod rights;
 #[allow(dead_code)] // a part of it is for other tests
 #[path = "../support/tenant.rs"]
 mod tenant;
 
+mod campaign;
 mod judge;
 mod points;
 mod run;

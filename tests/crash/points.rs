@@ -34,18 +34,6 @@ impl Trouble {
     /// The operator lives.
     pub const BREAKS: [Trouble; 4] = [Trouble::Reset, Trouble::AnswerLost, Trouble::Unavailable, Trouble::Late];
 
-    /// All of them.
-    pub const ALL: [Trouble; 8] = [
-        Trouble::KilledBefore,
-        Trouble::KilledAnswerLost,
-        Trouble::KilledNotRecorded,
-        Trouble::KilledOnTheWire,
-        Trouble::Reset,
-        Trouble::AnswerLost,
-        Trouble::Unavailable,
-        Trouble::Late,
-    ];
-
     pub fn kills(self) -> bool {
         Self::KILLS.contains(&self)
     }

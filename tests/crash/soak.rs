@@ -14,8 +14,9 @@ use testbed::proxy::{Action, Answer, Phase, Rule};
 use tokio::sync::RwLock;
 
 use crate::bed::{self, Bed};
+use crate::campaign::{self, Beds, Campaign, LONG_SETTLE_SECONDS};
+use crate::dice::Dice;
 use crate::points::{KUBERNETES, Trouble};
-use crate::run::{self, Beds, Campaign};
 use crate::site::Act;
 use crate::site::Site;
 use crate::tenant::Vendor;
@@ -33,23 +34,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 const NOISE_KILOBYTES: u64 = 4096;
 const NOISE_DESCRIPTORS: u64 = 8;
 
-/// Numbers from a seed (SplitMix64).
-struct Dice(u64);
-
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to `n` - 1.
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
@@ -135,15 +120,19 @@ async fn campaign(seed: u64, beds: &Beds) -> (String, Vec<String>, String) {
 /// Two faults in a row: the second one meets the operator that recovers from the first.
 async fn pair(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String>, String) {
     let _others = API_SERVER.read().await;
-    let mut campaign = Campaign::prepare(vendor, crate::site::USERS, 4, run::AT_ONCE, run::bed(beds).await).await;
+    let mut campaign =
+        Campaign::prepare(vendor, crate::site::USERS, LONG_SETTLE_SECONDS, campaign::bed(beds).await).await;
     let mut what = format!("pair {vendor:?}:");
     let mut rest = Ok(());
     for turn in 0..3 {
         // The third operator meets no fault.
         let kills = if turn < 2 {
             let name = dice.one_of(&[KUBERNETES, "api", "api"]);
-            let troubles: &[Trouble] = if name == KUBERNETES { &Trouble::KILLS[..3] } else { &Trouble::ALL };
-            let (trouble, nth) = (dice.one_of(troubles), 1 + dice.below(45));
+            let troubles = match name {
+                KUBERNETES => Trouble::KILLS[..3].to_vec(),
+                _ => [Trouble::KILLS, Trouble::BREAKS].concat(),
+            };
+            let (trouble, nth) = (dice.one_of(&troubles), 1 + dice.below(45));
             what += &format!(" {name}#{nth} {}", trouble.name());
             campaign.proxy(name).rule(campaign.fault(trouble).nth(nth));
             trouble.kills()
@@ -176,10 +165,10 @@ async fn day(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String
     } else {
         (None, Some(API_SERVER.read().await))
     };
-    let mut campaign = Campaign::prepare(vendor, PEOPLE, 4, run::AT_ONCE, run::bed(beds).await).await;
+    let mut campaign = Campaign::prepare(vendor, PEOPLE, 4, campaign::bed(beds).await).await;
     campaign.pardon_what_people_do();
     let rate = json!({"spec": {"rateLimit": {"requestsPerSecond": 25, "burst": 5, "maxConcurrentRequests": 4}}});
-    campaign.bed.patch_provider(run::PROVIDER, rate).await;
+    campaign.bed.patch_provider(campaign::PROVIDER, rate).await;
     campaign.bed.start().await;
     let mut what = format!("day {vendor:?}:");
     let events = 4 + dice.below(8);

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 
+use crate::campaign::Beds;
 use crate::points::{self, Point, Trouble};
-use crate::run::{Beds, Outcome, run};
+use crate::run::{Outcome, run};
 use crate::tenant::Vendor;
 
 /// Campaigns at a time: most of a campaign is waiting.

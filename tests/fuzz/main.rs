@@ -12,6 +12,8 @@
 #![allow(clippy::disallowed_methods)] // they are the operator's rules
 
 mod campaign;
+#[path = "../support/dice.rs"]
+mod dice;
 mod mutator;
 mod targets;
 

@@ -1,5 +1,7 @@
 //! From a few good inputs to many bad ones, the same for the same seed.
 
+use crate::dice::Dice;
+
 /// Words that mean something to one parser or another.
 const WORDS: &[&str] = &[
     "null",
@@ -81,28 +83,19 @@ const DEPTHS: &[usize] = &[2, 127, 128, 129, 5_000, 100_000];
 
 /// Makes inputs.
 pub struct Mutator {
-    state: u64,
+    dice: Dice,
 }
 
 impl Mutator {
     /// The inputs of this seed for this target.
     pub fn new(seed: u64, target: &str) -> Self {
-        let state = target.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        Self { state }
-    }
-
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let seed = target.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Self { dice: Dice(seed) }
     }
 
     /// Below `bound`; 0 for 0.
     fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
+        self.dice.below(bound as u64) as usize
     }
 
     /// So many of `all`, in another order.
@@ -143,7 +136,7 @@ impl Mutator {
             }
             1 if !input.is_empty() => {
                 let at = self.below(input.len());
-                input[at] = self.next() as u8;
+                input[at] = self.dice.next() as u8;
             }
             2 => drop(input.drain(start..end)),
             3 => {
@@ -189,7 +182,7 @@ impl Mutator {
         let number = match self.below(4) {
             0 => "9".repeat(1 + self.below(400)),
             1 => "-1".to_owned(),
-            2 => self.next().to_string(),
+            2 => self.dice.next().to_string(),
             _ => "1e400".to_owned(),
         };
         input.splice(start..end, number.into_bytes());
