@@ -16,7 +16,9 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 test: needs ## Run all tests
 	@$(CARGO) test --locked --workspace
 
-soak: needs ## Random faults for SOAK_MINUTES (30); SEED=number plays one campaign again
+soak: needs ## Random histories of decisions, then random faults for SOAK_MINUTES (30); SEED=number plays one campaign again
+	@seed=$${SEED:-$$(date +%s)}; echo "histories of seed $$seed"; PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=10000 \
+	  $(CARGO) test --locked --quiet --package password-reset-operator --test decisions
 	@$(CARGO) test --locked --package password-reset-operator --test crash -- --ignored --nocapture campaigns_survive
 
 lint: needs ## Check format and lints

@@ -287,8 +287,9 @@ impl World {
         account
     }
 
-    /// The write, with everything that must hold when it is sent.
-    fn write(&mut self, i: usize, cutoff: i64) -> Answer {
+    /// The write, with everything that must hold when it is sent. `known`: whether what was shown since the cutoff, or
+    /// is remembered from then, would tell that the owner has changed the password.
+    fn write(&mut self, i: usize, cutoff: i64, known: bool) -> Answer {
         let shown = &self.shown[&i];
         assert_ne!(shown.mark, Mark::Marked, "an answer showed {i} as marked");
         assert_ne!(shown.mark, Mark::NotGiven, "no answer showed the mark of {i}");
@@ -300,6 +301,8 @@ impl World {
         assert_eq!(shown.disabled, Some(false), "{i} is disabled and was written to");
         let (now, unclear) = (self.now, self.unclear.take());
         let may_overlook = self.lag > 0 && self.lost_ledger;
+        // What happens between an answer and the write that it led to, nobody can know.
+        let had_complied = self.truth[&i].is_new_enough(cutoff);
         let person = &mut self.people[i];
         assert!(matches!(person.role, Role::Plain), "{i} is {:?} and was written to", person.role);
         if person.mark && person.mark_is_ours {
@@ -310,9 +313,7 @@ impl World {
         }
         let works = person.obstacle == Obstacle::None && unclear != Some(false);
         if works {
-            // Where sign-ins alone are shown, only a mark that was seen since the cutoff tells a change since.
-            let known = self.kind.shows_changes() || person.mark_shown >= cutoff;
-            if known && person.effective > 0 && person.cleared_by_admin == 0 && person.is_new_enough(cutoff) {
+            if known && person.effective > 0 && person.cleared_by_admin == 0 && had_complied {
                 self.asked_twice += 1;
             }
             person.effective += 1;
@@ -354,6 +355,8 @@ struct Campaign {
     completed: BTreeSet<usize>,
     /// Who was called changed once: done for this cutoff, whatever happens later.
     was_changed: BTreeSet<usize>,
+    /// When a row showed this campaign the mark of an account last.
+    mark_seen: BTreeMap<usize, i64>,
 }
 
 struct Pass {
@@ -382,6 +385,7 @@ impl Campaign {
             stores: 0,
             completed: BTreeSet::new(),
             was_changed: BTreeSet::new(),
+            mark_seen: BTreeMap::new(),
         }
     }
 
@@ -437,8 +441,18 @@ impl Campaign {
             decision = decide(&whole, &self.facts(world, evidence, i, true), &rules, at(world.now));
             assert_ne!(decision.verdict, Verdict::NeedsRead, "a whole account lacks nothing");
         }
+        if world.shown[&i].mark == Mark::Marked {
+            self.mark_seen.insert(i, world.now);
+        }
         self.take(world, i, decision);
         Ok(decision.verdict)
+    }
+
+    /// Where sign-ins alone are shown, only a mark that this campaign saw or one of ours wrote since the cutoff tells a
+    /// change since: what other campaigns see and do not write, they do not record anew.
+    fn would_know(&self, world: &World, i: usize) -> bool {
+        let seen = self.mark_seen.get(&i).copied().max(Some(world.people[i].required));
+        world.kind.shows_changes() || seen >= Some(self.cutoff)
     }
 
     fn take(&mut self, world: &World, i: usize, decision: Decision) {
@@ -546,7 +560,7 @@ impl Campaign {
                 assert_eq!(stored.entry(&keys[n]).map(|e| e.state), Some(State::Intended), "sent without its intent");
             }
             let rules = self.rules(world.kind);
-            let answer = world.write(i, self.cutoff);
+            let answer = world.write(i, self.cutoff, self.would_know(world, i));
             writes += 1;
             // Where sign-ins alone are shown, the answer to the write shows the mark: it is its own read-back.
             let lag = if world.kind == Kind::SignIns { std::mem::take(&mut world.lag) } else { world.lag };
@@ -746,7 +760,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::ListsAll), Just(Kind::ListsMark), Just(Kind::ListsNothing), Just(Kind::SignIns)]
 }
 
-/// Enough to find every fault that was put in on purpose; `PROPTEST_CASES` asks for more.
+/// Enough to find every fault that was put in on purpose; `PROPTEST_CASES` asks for more, `PROPTEST_RNG_SEED` for others.
 #[allow(clippy::disallowed_methods)] // proptest's own variable, not a setting of the operator
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
