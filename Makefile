@@ -4,10 +4,10 @@ CARGO ?= cargo
 # Programs that only some targets need are built on demand and kept where the test bed keeps its own.
 TOOLS := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/password-reset-operator/tools/bin
 
-.PHONY: help demo test faults crash lint planted-bugs fuzz deny mutants soak bench generate needs
+.PHONY: help demo test faults crash lint planted-bugs fuzz deny mutants soak histories full-length bench generate needs
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak; KUBE_CONTEXT=name uses a cluster of yours
 	@$(CARGO) build --locked --package demo --package password-reset-operator
@@ -16,10 +16,17 @@ demo: needs ## Watch a whole campaign on a real API server, with a real Keycloak
 test: needs ## Run all tests
 	@$(CARGO) test --locked --workspace
 
-soak: needs ## Random histories of decisions, then random faults for SOAK_MINUTES (30); SEED=number plays one campaign again
-	@seed=$${SEED:-$$(date +%s)}; echo "histories of seed $$seed"; PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=10000 \
-	  $(CARGO) test --locked --quiet --package password-reset-operator --test decisions
+soak: needs ## Random faults for SOAK_MINUTES (30), SEED=number plays one campaign again; fuzz; the faults with the shipped times
 	@$(CARGO) test --locked --package password-reset-operator --test crash -- --ignored --nocapture campaigns_survive
+	@[ -n "$$SEED" ] || $(MAKE) --no-print-directory histories fuzz full-length
+
+histories: needs ## Of the soak: decisions under 10,000 random histories
+	@seed=$$(date +%s); echo "PROPTEST_RNG_SEED=$$seed"; PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$${PROPTEST_CASES:-10000} \
+	  $(CARGO) test --locked --quiet --package password-reset-operator --test decisions
+
+full-length: needs ## Of the soak: faults of watches, leases and settle times as they are shipped, about 5 minutes
+	@FULL_LENGTH=1 $(CARGO) test --locked --package password-reset-operator --test faults -- \
+	  --nocapture watches replicas stops accounts transport http2
 
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check

@@ -27,6 +27,8 @@ struct Metered {
     tenant: Tenant,
     proxy: Option<Proxy>,
     answered: Cell<u64>,
+    /// Calls that it costs to verify the tenant.
+    verify: u64,
 }
 
 impl Metered {
@@ -49,10 +51,10 @@ impl Metered {
                 None
             }
         };
-        let metered = Self { bed, tenant, proxy, answered: Cell::new(0) };
+        let mut metered = Self { bed, tenant, proxy, answered: Cell::new(0), verify: 0 };
         metered.bed.provider_until("tenant", "Ready", |p| p.condition("Ready") == "True Verified").await;
-        let verify = metered.take();
-        assert!((1..=6).contains(&verify), "{verify} calls to verify");
+        metered.verify = metered.take();
+        assert!((1..=6).contains(&metered.verify), "{} calls to verify", metered.verify);
         assert!(metered.tokens() <= 1, "one token");
         metered
     }
@@ -129,7 +131,10 @@ async fn keycloak_costs_a_read_and_three_calls_for_each_write_and_two_listings()
     let passwordless = SOME;
     let metered = Metered::start(Vendor::Keycloak, json!({})).await;
     let expected = [reads + 3 * DUE + 2 * pages, passwordless + COMPLY + 2 * pages, passwordless + 2 * pages];
-    assert_eq!(metered.whole_tenant().await, expected);
+    // A pass that begins long after the one before verifies the tenant again, and passwords that are hashed take long.
+    for (seen, expected) in metered.whole_tenant().await.into_iter().zip(expected) {
+        assert!([expected, expected + metered.verify].contains(&seen), "{seen} calls, {expected} expected");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,7 @@ async fn whoever_is_deleted_after_the_listing_is_gone_and_no_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_conflict_the_account_is_read_and_only_written_again_where_it_is_still_due() {
     let mut bed = Bed::new("conflict").await;
-    bed.set("SETTLE_SECONDS", "2");
+    bed.shorten("SETTLE_SECONDS", 2);
     bed.start().await;
     for Tenant { name, simulator, write, .. } in one_of_each(&bed, USERS, json!({})).await {
         let (refused, done) = (simulator.user_at(3).id, simulator.user_at(8).id);

@@ -83,6 +83,8 @@ async fn while_the_api_server_is_away_only_the_open_batch_is_sent_and_after_that
     // Batches of 25.
     let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(120)).await;
     let mut bed = Bed::on(plane, "away", true).await;
+    // An API server that has just begun does not know the Roles yet.
+    bed.lacks_rights();
     bed.start().await;
     tenant.connect(&bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
@@ -182,7 +184,8 @@ async fn a_secret_of_a_foreign_namespace_is_not_there_whatever_may_be_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_taken_away_in_mid_run_stops_it_and_given_back_heals_it() {
-    let (bed, tenant) = campaign("rights", Vendor::Looker, 120, &[]).await;
+    let (mut bed, tenant) = campaign("rights", Vendor::Looker, 120, &[]).await;
+    bed.lacks_rights();
     eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 10).await;
     let bindings: Api<RoleBinding> = Api::namespaced(bed.client.clone(), &bed.operator_namespace);
     let name = format!("password-reset-operator-{}-own-namespace", bed.operator_namespace);

@@ -129,7 +129,7 @@ async fn a_stream_or_connection_that_ends_under_a_write_is_read_before_it_is_wri
     let config = Arc::unwrap_or_clone(authority.serving("127.0.0.1", |_| {}));
     let (port, front) = Front::start(simulator.base_url(), config).await;
     let mut bed = Bed::new("http2").await;
-    bed.set("SETTLE_SECONDS", "3");
+    bed.shorten("SETTLE_SECONDS", 3);
     bed.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authorities"}, "data": {"ca.crt": authority.pem}}))
         .await;
     bed.grant("configmaps", "authorities").await;

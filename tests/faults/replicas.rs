@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use simulators::{Faults, Options};
 
-use crate::bed::{Bed, Replica};
+use crate::bed::{Bed, Replica, at_full_length};
 use crate::support::{
     enforced, eventually, hold_lease, holder, lease, next_holder, open_intents, required_again, slow, writes,
     writes_by_caller,
@@ -35,7 +35,7 @@ async fn a_standby_makes_no_call_and_writes_nothing_until_the_lease_is_free() {
     let mut bed = Bed::new("standby").await;
     bed.elects().await;
     hold_lease(&bed, 3600).await;
-    bed.set("WATCH_TIMEOUT_SECONDS", "1");
+    bed.shorten("WATCH_TIMEOUT_SECONDS", 1);
     let standby = bed.replica("standby", &[]).await;
     tenant.connect(&bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
@@ -94,7 +94,11 @@ async fn a_leader_that_is_killed_is_followed_when_its_lease_has_expired() {
     first.process.kill();
     let before = writes(tenant.simulator());
     eventually("the second goes on", &bed, async || writes(tenant.simulator()) > before).await;
-    println!("R2: kill -9 to the next write by a standby {:?}, with a lease of 4 s", killed.elapsed());
+    println!(
+        "R2: kill -9 to the next write by a standby {:?}, with a lease of {} s",
+        killed.elapsed(),
+        if at_full_length() { 15 } else { 4 }
+    );
     bed.policy_until("inc", "everybody required", enforced).await;
     let written = tenant.written().await;
     assert_eq!(written.len(), USERS as usize);
@@ -129,7 +133,7 @@ async fn a_process_that_slept_past_its_lease_sends_nothing_when_it_wakes_though_
     let (bed, tenant, mut only) = running("slept", Vendor::PingOne).await;
     only.process.pause().expect("SIGSTOP");
     // The calls on the wire arrive; then it has slept past its deadline.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(if at_full_length() { 16 } else { 5 })).await;
     let asleep = writes(tenant.simulator());
     only.process.resume().expect("SIGCONT");
     assert_eq!(only.ended().await, Some(1), "it ends, to be started again\n{}", only.log_text());

@@ -16,10 +16,9 @@ use serde_json::{Value, json};
 use simulators::{Effect, Handle};
 use testbed::proxy::{Action, Answer, Gate, Phase, Rule};
 
-use crate::bed::{Bed, View};
+use crate::bed::{Bed, View, deadline};
 use crate::tenant::is_write;
 
-const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until `holds`, and says `what` was waited for in vain.
@@ -29,7 +28,7 @@ pub async fn eventually(what: &str, bed: &Bed, mut holds: impl AsyncFnMut() -> b
             tokio::time::sleep(POLL).await;
         }
     };
-    assert!(tokio::time::timeout(DEADLINE, waited).await.is_ok(), "not in time: {what}\n{}", bed.log_text());
+    assert!(tokio::time::timeout(deadline(), waited).await.is_ok(), "not in time: {what}\n{}", bed.log_text());
 }
 
 /// A rate at which a campaign of a hundred takes some seconds.

@@ -16,7 +16,7 @@ fn with(calls: Vec<CallFault>) -> Faults {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_breaks_in_any_phase_is_read_before_it_is_repeated() {
     let mut bed = Bed::new("phases").await;
-    bed.set("SETTLE_SECONDS", "3");
+    bed.shorten("SETTLE_SECONDS", 3);
     bed.start().await;
     let tenants = one_of_each(&bed, USERS, json!({})).await;
     for Tenant { name, simulator, list, write } in &tenants {

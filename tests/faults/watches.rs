@@ -3,6 +3,7 @@
 //! Each test proves that the watches are at work by what a change does: of a policy, a provider, a Secret, a list.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ impl Stage {
         let mut bed = Bed::new(name).await;
         bed.behind_proxy().await;
         // A dead connection is noticed after 2 + 5 s, a call that is not answered after 2 s.
-        bed.set("WATCH_TIMEOUT_SECONDS", "2");
-        bed.set("CALL_TIMEOUT_SECONDS", "2");
+        bed.shorten("WATCH_TIMEOUT_SECONDS", 2);
+        bed.shorten("CALL_TIMEOUT_SECONDS", 2);
         bed.start().await;
         tenant.connect(&bed, "tenant", fast()).await;
         bed.grant("configmaps", "list").await;
@@ -124,7 +125,9 @@ async fn connections_that_are_dead_without_an_end_are_noticed_each_alone_and_all
     stage.proxy().clear_rules();
     // Open, silent, and never closed: only our own clock can tell.
     stage.proxy().strand_connections();
+    let healed = Instant::now();
     stage.works().await;
+    println!("R5: dead connections of all watches, to having acted on a change of each kind {:?}", healed.elapsed());
     stage.nobody_twice();
 }
 
@@ -228,15 +231,17 @@ async fn an_operator_whose_watches_hear_nothing_says_that_it_is_not_alive_and_a_
     bed.behind_proxy().await;
     let [port] = testbed::ports::free().expect("a free port");
     bed.set("LISTEN", &format!("127.0.0.1:{port}"));
-    bed.set("WATCH_TIMEOUT_SECONDS", "1");
-    bed.set("CALL_TIMEOUT_SECONDS", "1");
-    bed.set("WATCH_SILENCE_SECONDS", "15");
+    bed.shorten("WATCH_TIMEOUT_SECONDS", 1);
+    bed.shorten("CALL_TIMEOUT_SECONDS", 1);
+    bed.shorten("WATCH_SILENCE_SECONDS", 15);
     bed.start().await;
     bed.monocloud("tenant", &simulator, fast()).await;
     bed.provider_until("tenant", "Ready", |p| p.condition("Ready") == "True Verified").await;
     assert_eq!(livez(port).await.0, 200);
     bed.api_proxy().black_hole(true);
+    let silent = Instant::now();
     eventually("it says so", &bed, async || livez(port).await.0 == 503).await;
+    println!("R5: silence of all watches, to a red /livez {:?}", silent.elapsed());
     let said = livez(port).await.1;
     assert!(said.contains("has not been answered for"), "{said}");
     // What the kubelet does then.
@@ -263,7 +268,7 @@ async fn being_told_to_come_back_in_a_day_is_not_obeyed_and_the_lease_is_kept() 
     let mut bed = Bed::new("retry-after").await;
     bed.behind_proxy().await;
     bed.elects().await;
-    bed.set("WATCH_TIMEOUT_SECONDS", "1");
+    bed.shorten("WATCH_TIMEOUT_SECONDS", 1);
     let mut operator = bed.replica("operator", &[]).await;
     tenant.connect(&bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;

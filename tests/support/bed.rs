@@ -26,7 +26,16 @@ use tokio::sync::OnceCell;
 use crate::rights;
 
 /// How long an outcome is awaited; a healthy one takes a second or two.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Whether the operator's times are those that are shipped (`FULL_LENGTH`), so that a test takes minutes.
+pub fn at_full_length() -> bool {
+    std::env::var_os("FULL_LENGTH").is_some()
+}
+
+/// How long a test waits for anything before it gives up.
+pub fn deadline() -> Duration {
+    Duration::from_secs(if at_full_length() { 600 } else { 120 })
+}
+
 const POLL: Duration = Duration::from_millis(50);
 /// The ServiceAccount that the operator runs as.
 pub const SERVICE_ACCOUNT: &str = "password-reset-operator";
@@ -48,6 +57,8 @@ pub struct Bed {
     kubeconfig: Option<PathBuf>,
     env: Vec<(String, String)>,
     wrapper: Option<String>,
+    /// Whether the operator has all rights that are shipped, so that it may never be refused any.
+    shipped_rights: bool,
 }
 
 /// The operator's process, for whoever has to kill it from elsewhere. Clones are the same process.
@@ -100,12 +111,13 @@ impl Bed {
             client,
             namespace,
             operator_namespace,
-            deadline: DEADLINE,
+            deadline: deadline(),
             operator: Operator::default(),
             api_proxy: None,
             kubeconfig: None,
             env: Vec::new(),
             wrapper: None,
+            shipped_rights: cluster_providers,
         }
     }
 
@@ -113,6 +125,18 @@ impl Bed {
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(other, _)| other != name);
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From now on the operator may be refused what its rights allow, because the test takes them away for a while.
+    pub fn lacks_rights(&mut self) {
+        self.shipped_rights = false;
+    }
+
+    /// Sets a time of the operator to less than what is shipped, for a test that waits for its end; not so at full length.
+    pub fn shorten(&mut self, name: &str, seconds: u32) {
+        if !at_full_length() {
+            self.set(name, &seconds.to_string());
+        }
     }
 
     /// Has a shell start the operator, as `"$@"` in this script, from its next start on.
@@ -181,13 +205,11 @@ impl Bed {
     /// Lets several processes share a lease, which expires within seconds.
     pub async fn elects(&mut self) {
         rights::allow_election(&self.client, &self.operator_namespace, SERVICE_ACCOUNT).await;
-        for (name, value) in [
-            ("LEADER_ELECT", "true"),
-            ("LEASE_DURATION_SECONDS", "4"),
-            ("LEASE_RENEW_DEADLINE_SECONDS", "3"),
-            ("LEASE_RETRY_PERIOD_SECONDS", "1"),
-        ] {
-            self.set(name, value);
+        self.set("LEADER_ELECT", "true");
+        for (name, seconds) in
+            [("LEASE_DURATION_SECONDS", 4), ("LEASE_RENEW_DEADLINE_SECONDS", 3), ("LEASE_RETRY_PERIOD_SECONDS", 1)]
+        {
+            self.shorten(name, seconds);
         }
     }
 
@@ -400,7 +422,7 @@ impl Replica {
                 tokio::time::sleep(POLL).await;
             }
         };
-        let in_time = tokio::time::timeout(DEADLINE, said).await;
+        let in_time = tokio::time::timeout(deadline(), said).await;
         assert!(in_time.is_ok(), "{} does not say {words:?}:\n{}", self.name, self.log_text());
     }
 
@@ -411,14 +433,15 @@ impl Replica {
             if let Some(status) = self.process.exited().expect("its state") {
                 return status.code();
             }
-            assert!(start.elapsed() < DEADLINE, "{} does not end:\n{}", self.name, self.log_text());
+            assert!(start.elapsed() < deadline(), "{} does not end:\n{}", self.name, self.log_text());
             tokio::time::sleep(POLL).await;
         }
     }
 }
 
 impl Drop for Bed {
-    /// Fails the test where anything that its operator said or wrote holds a credential, a name or an address.
+    /// Fails the test where anything that its operator said or wrote holds a credential, a name or an address, and where
+    /// it lacked a right.
     fn drop(&mut self) {
         self.operator.kill();
         if std::thread::panicking() {
@@ -434,6 +457,10 @@ impl Drop for Bed {
         }
         leaks.extend(canaries::found_in_audit_log(&self.plane.audit_log(), &user, &secrets));
         assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+        if self.shipped_rights {
+            let refused = rights::refused(&self.plane.audit_log(), &user, &self.namespace);
+            assert!(refused.is_empty(), "the shipped rights do not suffice:\n{}", refused.join("\n"));
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct CampaignLedger {
     pub evidence: Option<TenantEvidence>,
     /// Which intents of a process that died may be on the wire.
     pub doubt: Doubt,
+    /// Whether it was begun by another process, and this one has opened no batch yet.
+    pub resumed: bool,
     opener: Option<Opener>,
     store: LedgerStore,
     versions: HashMap<u16, String>,
@@ -77,7 +79,8 @@ impl CampaignLedger {
             None => Doubt::default(),
         };
         let evidence = if infers { Some(evidence(store, &key, Retention::All).await?) } else { None };
-        Ok(Self { ledger, evidence, doubt, opener: stored.opener, store: store.clone(), versions })
+        let resumed = !ledger.is_empty();
+        Ok(Self { ledger, evidence, doubt, resumed, opener: stored.opener, store: store.clone(), versions })
     }
 
     /// Reads again what other campaigns of the tenant saw, where that matters.
@@ -93,6 +96,7 @@ impl CampaignLedger {
     /// the fence.
     pub async fn save_for_batch(&mut self, at_once: usize) -> Result<(), WriteError> {
         self.opener = Some(process::opener(at_once));
+        self.resumed = false;
         let images = self.ledger.dirty_for_batch();
         self.write(images).await
     }

@@ -125,10 +125,11 @@ impl Sent {
 }
 
 impl Pass {
-    /// Whether the gathered batch has to be sent now: it is full, or its oldest row would be too old at the end.
+    /// Whether the gathered batch has to be sent now: it is full, or its oldest row would be too old at the end, or it is
+    /// the first one of a process that goes on with what another began: people have waited for that long enough.
     pub(super) fn must_send(&self, work: &Work<'_>) -> bool {
         let Some(oldest) = self.due.iter().map(|due| age(&due.row)).max() else { return false };
-        if self.due.len() >= work.capabilities().batch {
+        if work.ledger.resumed || self.due.len() >= work.capabilities().batch {
             return true;
         }
         let rate = work.ready.connection.tenant.limiter.pace();

@@ -164,6 +164,8 @@ pub struct Pass {
     /// Calls about one account that failed while the tenant answered others.
     stumbles: HashMap<AccountKey, u8>,
     accepted: bool,
+    /// How many reads are begun together next, at most.
+    reads_at_once: usize,
     round: u32,
     due_in_round: bool,
 }
@@ -193,6 +195,7 @@ impl Pass {
             suspects: Vec::new(),
             stumbles: HashMap::new(),
             accepted: false,
+            reads_at_once: 0,
             round: 0,
             due_in_round: false,
         }

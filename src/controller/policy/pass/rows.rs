@@ -43,7 +43,9 @@ impl Pass {
     /// Judges the next rows.
     pub(super) async fn judge(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let mut reads = Vec::new();
-        let at_once = work.at_once();
+        // Few at first, so that whoever is due first is asked within moments, then ever more.
+        let at_once = self.reads_at_once.max(work.concurrency()).min(work.at_once());
+        self.reads_at_once = 2 * at_once;
         while reads.len() < at_once {
             let Some(row) = self.rows.pop_front() else { break };
             let key = work.account_key(&row.account.id);
