@@ -49,6 +49,16 @@ pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome 
     }
     let records = campaign.take_records();
     let reached = killed || campaign.was_struck();
-    let (problems, log) = campaign.end(rest, point.is_some(), beds).await;
+    let lost = point.filter(|_| reached).is_some_and(|point| never_arrived(point, &records));
+    let (mut problems, log) = campaign.end(rest, point.is_some(), beds).await;
+    problems.extend(lost.then(|| "the call on the wire never arrived, which proves nothing".to_owned()));
     Outcome { reached, problems, records, took: restarted.elapsed(), log }
+}
+
+/// Whether the call of a point at which a call arrives late did not.
+fn never_arrived(point: &Point, records: &[(&'static str, Vec<Record>)]) -> bool {
+    let of_proxy = records.iter().find(|(name, _)| *name == point.proxy);
+    let call = of_proxy
+        .and_then(|(_, records)| records.iter().find(|r| r.call.template == point.template && r.call.nth == point.nth));
+    matches!(point.trouble, Trouble::KilledOnTheWire | Trouble::Late) && call.is_none_or(|r| r.status.is_none())
 }

@@ -189,6 +189,15 @@ async fn a_late_call_reaches_the_server_after_its_caller_has_given_up() {
 }
 
 #[tokio::test]
+async fn a_late_call_reaches_the_server_although_its_caller_ends_while_the_rule_acts() {
+    let stage = Stage::new().await;
+    let late = Rule::new(Phase::Before, Action::ForwardLate(SHORT)).hook(|_| tokio::time::sleep(2 * SHORT));
+    stage.proxy.rule(late.first(1));
+    assert!(timeout(SHORT, stage.reset(1)).await.is_err(), "it is gone before the rule is done");
+    until("it arrives", || stage.done() == 1).await;
+}
+
+#[tokio::test]
 async fn what_is_on_its_way_arrives_although_the_caller_is_gone() {
     let stage = Stage::new().await;
     stage.proxy.rule(Rule::new(Phase::AfterForward, Action::BlackHole));

@@ -91,21 +91,13 @@ impl Switchboard {
         let call = self.arrived(&parts, body);
         self.gate.passed().await;
         self.spoken(&call).await;
-        match self.struck(&call, Phase::Before).await {
+        match Arc::clone(&self).struck_before(&call, &parts.headers).await {
             None | Some(Action::Pass | Action::Truncate(_)) => {}
             Some(Action::Delay(time)) => tokio::time::sleep(time).await,
             Some(Action::Hold(gate)) => gate.passed().await,
             Some(Action::BlackHole) => std::future::pending().await,
-            Some(Action::Reset) => return broken(&wire),
+            Some(Action::Reset | Action::ForwardLate(_)) => return broken(&wire),
             Some(Action::Answer(answer)) => return self.through(call, made(answer), &wire),
-            Some(Action::ForwardLate(time)) => {
-                tokio::spawn(async move {
-                    tokio::time::sleep(time).await;
-                    self.note(&call, |record| record.forwarded = Some(moment()));
-                    let _ = self.forward(&call, &parts.headers).await;
-                });
-                return broken(&wire);
-            }
         }
         // Rules took their time. Whoever has closed the gate meanwhile may believe that nothing comes after it but what is
         // said to be forwarded: nothing is awaited in between.
@@ -156,6 +148,24 @@ impl Switchboard {
             }
         };
         self.through(call, response, wire)
+    }
+
+    /// Lets rules act before the call is forwarded. What is forwarded late is so even when its caller is killed meanwhile,
+    /// with whom [`Self::respond`] ends.
+    async fn struck_before(self: Arc<Self>, call: &Call, headers: &HeaderMap) -> Option<Action> {
+        let (call, headers) = (call.clone(), headers.clone());
+        let acting = tokio::spawn(async move {
+            let action = self.struck(&call, Phase::Before).await;
+            if let Some(Action::ForwardLate(time)) = action {
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    self.note(&call, |record| record.forwarded = Some(moment()));
+                    let _ = self.forward(&call, &headers).await;
+                });
+            }
+            action
+        });
+        acting.await.ok().flatten()
     }
 
     /// Remembers when the caller has the answer, and lets rules act then.
