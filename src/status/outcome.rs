@@ -17,8 +17,6 @@ pub struct PolicyOutcome {
     pub mode: Mode,
     /// `spec.readyWhen`.
     pub ready_when: ReadyWhen,
-    /// What stops the policy as a whole, such as a spec that cannot be read.
-    pub stop: Option<Stop>,
     /// What stops writing to every target on purpose: the operator, the annotation or `spec.suspend`.
     pub suspension: Option<Suspension>,
     /// Each target, in the order of the spec.

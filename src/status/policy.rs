@@ -82,29 +82,17 @@ fn standing<'a>(
         .map(|counts| Findings { counts, ..Findings::default() });
     let is_remembered = target.complete.is_none() && remembered.is_some();
     let complete = target.complete.as_ref().map(Findings::from).or(remembered);
-    let verdict = match of_policy(outcome) {
-        Some(verdict) => verdict,
-        None => verdict::of_target(
-            target,
-            View {
-                mode: outcome.mode,
-                ready_when: outcome.ready_when,
-                suspension: outcome.suspension.as_ref().or(target.suspension.as_ref()),
-                complete: complete.as_ref(),
-                now,
-            },
-        ),
-    };
+    let verdict = verdict::of_target(
+        target,
+        View {
+            mode: outcome.mode,
+            ready_when: outcome.ready_when,
+            suspension: outcome.suspension.as_ref().or(target.suspension.as_ref()),
+            complete: complete.as_ref(),
+            now,
+        },
+    );
     Standing { target, before, complete, remembered: is_remembered, verdict }
-}
-
-/// What is said instead of anything about the targets, where the policy as a whole is stopped.
-fn of_policy(outcome: &PolicyOutcome) -> Option<Verdict> {
-    let stop = outcome.stop.as_ref()?;
-    Some(match suspension(outcome) {
-        Some(suspension) => Verdict::suspended(suspension),
-        None => Verdict::of_stop(stop),
-    })
 }
 
 /// What stops everything on purpose: the policy's own suspension, or one of every target.
@@ -120,12 +108,8 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut list = Conditions::new(previous, outcome.generation, now);
-    let stopped = of_policy(outcome);
-    let mut verdicts: Vec<(&str, &Verdict)> =
+    let verdicts: Vec<(&str, &Verdict)> =
         standings.iter().map(|standing| (standing.target.name.as_str(), &standing.verdict)).collect();
-    if let Some(stopped) = &stopped {
-        verdicts = vec![("", stopped)];
-    }
 
     // Ready
     let worst = verdicts.iter().map(|(_, verdict)| verdict.rank).min().unwrap_or(Rank::InProgress);
@@ -425,8 +409,7 @@ fn event(reason: Reason, message: &str) -> EventNote {
 }
 
 fn speaks_again(outcome: &PolicyOutcome, now: Timestamp) -> Option<Duration> {
-    let stops = outcome.stop.iter().chain(outcome.targets.iter().filter_map(|target| target.stop.as_ref()));
-    let ends = stops.filter_map(|stop| stop.until);
+    let ends = outcome.targets.iter().filter_map(|target| target.stop.as_ref()?.until);
     let worsens = outcome.targets.iter().filter_map(|target| target.health.worsens_at(now));
     ends.chain(worsens).filter(|then| *then > now).min().map(|then| schedule::until(then, now))
 }

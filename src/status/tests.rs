@@ -37,7 +37,6 @@ fn policy(targets: Vec<TargetOutcome>) -> PolicyOutcome {
         generation: 3,
         mode: Mode::Enforce,
         ready_when: ReadyWhen::Enforced,
-        stop: None,
         suspension: None,
         targets,
         handled_reconcile: None,
@@ -624,19 +623,11 @@ fn any_outcome() -> impl Strategy<Value = PolicyOutcome> {
         proptest::option::of(any_tally()),
         proptest::option::of(any_tally()),
     );
-    (
-        1_i64..3,
-        any::<bool>(),
-        any::<bool>(),
-        proptest::option::weighted(0.1, any_stop()),
-        any_suspension(),
-        proptest::collection::vec(parts, 1..4),
-    )
-        .prop_map(|(generation, observe, changed, stop, suspension, targets)| PolicyOutcome {
+    (1_i64..3, any::<bool>(), any::<bool>(), any_suspension(), proptest::collection::vec(parts, 1..4)).prop_map(
+        |(generation, observe, changed, suspension, targets)| PolicyOutcome {
             generation,
             mode: if observe { Mode::Observe } else { Mode::Enforce },
             ready_when: if changed { ReadyWhen::Changed } else { ReadyWhen::Enforced },
-            stop,
             suspension,
             targets: targets
                 .into_iter()
@@ -651,7 +642,8 @@ fn any_outcome() -> impl Strategy<Value = PolicyOutcome> {
                 })
                 .collect(),
             handled_reconcile: None,
-        })
+        },
+    )
 }
 
 proptest! {

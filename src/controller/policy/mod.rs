@@ -108,7 +108,6 @@ async fn work(
         generation: run.generation,
         mode: policy.spec.mode,
         ready_when: policy.spec.ready_when,
-        stop: None,
         suspension: gate::policy_suspension(context, policy),
         targets: slices.into_iter().map(|slice| slice.outcome).collect(),
         handled_reconcile: run.obeyed().map(str::to_owned),

@@ -70,9 +70,11 @@ impl AuditEvent {
         self.user == format!("system:serviceaccount:{namespace}:{name}")
     }
 
-    /// Whether the request would change something, refused or not.
+    /// Whether the request would change something, refused or not. A review is a question in the form of a creation, of
+    /// which nothing is stored.
     pub fn is_write(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+        let is_review = ["authentication.k8s.io", "authorization.k8s.io"].contains(&self.group.as_str());
+        !is_review && !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 
     /// Whether RBAC or another authorizer refused it.
