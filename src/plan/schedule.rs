@@ -57,6 +57,12 @@ pub fn transient_pause(failures: u32, uid: &str) -> Duration {
     base + base.mul_f64(0.25 * fraction(&[uid.as_bytes(), b"transient"]))
 }
 
+/// When a target is looked at again after `passes` passes in a row that left accounts to causes that may pass: ten seconds,
+/// doubling up to its observe period.
+pub fn retry_look(passes: u32, period: Duration) -> Duration {
+    Duration::from_secs(doubled(10, passes, u64::MAX)).min(period)
+}
+
 /// How long counters have still to wait, when they were last written at `written`. Zero when they may be written now.
 pub fn counters_wait(written: Option<Timestamp>, now: Timestamp) -> Duration {
     written.map_or(Duration::ZERO, |written| {
@@ -150,6 +156,13 @@ mod tests {
         let pauses: Vec<u64> = (1..=9).map(|failures| probe_pause(300, failures, &PROVIDER).as_secs()).collect();
         assert_eq!(pauses, [300, 600, 1200, 2400, 4800, 9600, 19_200, 21_600, 21_600]);
         assert_eq!(probe_pause(300, u32::MAX, &PROVIDER).as_secs(), 21_600);
+    }
+
+    #[test]
+    fn whom_a_passing_cause_kept_from_being_required_is_tried_again_soon_and_then_less_often() {
+        let period = Duration::from_secs(60);
+        let pauses: Vec<u64> = [1, 2, 3, 4, u32::MAX].map(|passes| retry_look(passes, period).as_secs()).to_vec();
+        assert_eq!(pauses, [10, 20, 40, 60, 60]);
     }
 
     #[test]

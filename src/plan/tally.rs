@@ -79,6 +79,11 @@ impl Tally {
         self.samples.extend(other.samples.iter().take(room).cloned());
     }
 
+    /// Whether an account failed for a cause that may pass, so that the next pass should not wait for its turn.
+    pub fn retries(&self) -> bool {
+        self.failed.contains_key(&FailureCategory::Transient)
+    }
+
     fn count(&mut self, verdict: Verdict, by: i64) {
         let counter = match verdict {
             Verdict::NotTargeted => return,

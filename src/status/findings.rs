@@ -1,6 +1,7 @@
 //! One target's accounts by what is known of them, as they are written into a status.
 
-use crate::api::policy_status::Counts;
+use crate::api::FailureCategory;
+use crate::api::policy_status::{Counts, FailureSample};
 use crate::plan::tally::{Sample, Tally};
 
 /// Accounts of one target by what is known of them.
@@ -42,6 +43,22 @@ fn number(count: u64) -> i64 {
 }
 
 impl Findings {
+    /// What a status remembers. `samples`: those of the target; where they are all that failed and may all pass, their
+    /// part is known.
+    pub(super) fn remembered<'a>(counts: Counts, samples: impl Iterator<Item = &'a FailureSample>) -> Self {
+        let transient = FailureCategory::Transient.as_str();
+        let passing = samples.filter(|sample| sample.category == transient).count();
+        let all = counts.failed > 0 && i64::try_from(passing) == Ok(counts.failed);
+        let failed = if all { vec![(transient, counts.failed)] } else { Vec::new() };
+        Self { counts, failed, ..Self::default() }
+    }
+
+    /// Whether all that failed did so for causes that may pass.
+    pub(super) fn all_may_pass(&self) -> bool {
+        let transient = FailureCategory::Transient.as_str();
+        self.counts.unknown == 0 && !self.failed.is_empty() && self.failed.iter().all(|(word, _)| *word == transient)
+    }
+
     /// The sum of two targets, without the samples.
     pub(super) fn and(mut self, other: &Findings) -> Findings {
         self.counts = add(self.counts, other.counts);

@@ -41,12 +41,13 @@ pub(super) fn report(
     let nothing = PasswordResetPolicyStatus::default();
     let before = previous.unwrap_or(&nothing);
     let current = before.observed_generation == Some(outcome.generation);
+    let failures_before = before.failures.as_slice();
     let standings: Vec<Standing<'_>> = outcome
         .targets
         .iter()
         .map(|target| {
             let before = before.targets.iter().find(|status| current && status.name == target.name);
-            standing(outcome, target, before, now)
+            standing(outcome, target, before, failures_before, now)
         })
         .collect();
 
@@ -74,12 +75,14 @@ fn standing<'a>(
     outcome: &'a PolicyOutcome,
     target: &'a TargetOutcome,
     before: Option<&'a TargetStatus>,
+    failures: &[FailureSample],
     now: Timestamp,
 ) -> Standing<'a> {
+    let failures = failures.iter().filter(|sample| sample.target == target.name);
     let remembered = before
         .filter(|status| status.completed_at.is_some())
         .and_then(|status| status.counts)
-        .map(|counts| Findings { counts, ..Findings::default() });
+        .map(|counts| Findings::remembered(counts, failures));
     let is_remembered = target.complete.is_none() && remembered.is_some();
     let complete = target.complete.as_ref().map(Findings::from).or(remembered);
     let verdict = verdict::of_target(

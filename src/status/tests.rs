@@ -73,6 +73,12 @@ fn failed(count: u64) -> Tally {
     tally
 }
 
+fn failed_for_now(count: u64) -> Tally {
+    let mut tally = Tally { enforced: 5, ..Tally::default() };
+    (0..count).for_each(|n| tally.add_failure(n.to_string(), FailureCategory::Transient));
+    tally
+}
+
 fn done() -> Tally {
     Tally { compliant: 3, enforced: 5, changed: 2, ..Tally::default() }
 }
@@ -169,6 +175,12 @@ fn each_situation_is_said_in_its_own_words() {
             "Degraded",
         ),
         ("some failed, nothing else moves", complete(failed(2)), stalled("PartiallyFailed"), "Degraded"),
+        (
+            "some failed for a cause that may pass",
+            complete(failed_for_now(2)),
+            moving("PartiallyFailed"),
+            "Progressing",
+        ),
         (
             "some unknown, nothing else moves",
             complete(Tally { unknown: 1, ..done() }),
@@ -323,6 +335,18 @@ fn a_restart_takes_nothing_back() {
     restarted.targets[0].running = Some(Tally { enforced: 1, ..Tally::default() });
     let during = report(&restarted, Some(&before), at(501));
     assert_eq!((during.difference, during.events), (Difference::None, vec![]));
+}
+
+#[test]
+fn what_failed_for_a_cause_that_may_pass_stalls_nothing_before_or_after_a_restart() {
+    let mut both = failed_for_now(2);
+    both.merge(&failed(1));
+    for (tally, type_) in [(failed_for_now(2), ConditionType::Reconciling), (both, ConditionType::Stalled)] {
+        let before = report(&complete(tally), None, at(0)).status;
+        assert!(condition(&before, type_).is_some(), "{}", said(&before));
+        let restarted = report(&policy(vec![target("workforce")]), Some(&before), at(60));
+        assert_eq!(restarted.difference, Difference::None, "{}", said(&restarted.status));
+    }
 }
 
 #[test]

@@ -42,6 +42,14 @@ pub(super) fn observed(found: &Findings) -> String {
 
 pub(super) fn partially_failed(found: &Findings) -> String {
     let counts = &found.counts;
+    if found.all_may_pass() {
+        let (failed, targeted) = (counts.failed, counts.targeted);
+        return format!(
+            "{failed} of {targeted} accounts failed for causes that may pass (samples are in status.failures) and are tried \
+             again soon: {}",
+            summary(found)
+        );
+    }
     let mut parts = Vec::new();
     if counts.failed > 0 {
         parts.push(format!("{} failed (samples are in status.failures)", counts.failed));

@@ -145,6 +145,8 @@ fn of_settled(found: &Findings, view: View<'_>) -> Verdict {
     let counts = &found.counts;
     if view.mode == Mode::Observe {
         Verdict::resting(Rank::Done, Reason::Observed, text::observed(found))
+    } else if found.all_may_pass() {
+        Verdict::moving(Rank::PartiallyFailed, Reason::PartiallyFailed, text::partially_failed(found))
     } else if counts.failed + counts.unknown > 0 {
         Verdict::stalled(Rank::PartiallyFailed, Reason::PartiallyFailed, text::partially_failed(found))
     } else if counts.cleared > 0 {

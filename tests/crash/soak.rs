@@ -271,6 +271,7 @@ async fn live_through(end: Instant) -> Vec<Sample> {
     let campaigns = async {
         let mut dice = Dice(1);
         while Instant::now() < end {
+            let _served = API_SERVER.read().await;
             let vendor = dice.one_of(&[Vendor::MonoCloud, Vendor::PingOne, Vendor::Looker]);
             let name = format!("n{}", done.load(Ordering::SeqCst));
             let site = Site::open(vendor, CROWD).await;

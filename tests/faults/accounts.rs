@@ -171,6 +171,30 @@ async fn what_is_new_in_an_answer_is_passed_over_and_a_state_that_is_not_known_i
     assert_eq!(silent.requirements().len(), 0);
 }
 
+/// I17, at one account and again and again, while the tenant answers about all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_whose_write_breaks_every_time_is_left_out_and_tried_again_soon() {
+    let mut bed = Bed::new("stumbles").await;
+    bed.shorten("SETTLE_SECONDS", 2);
+    bed.start().await;
+    let tenants = one_of_each(&bed, USERS, json!({})).await;
+    for Tenant { name, simulator, write, .. } in &tenants {
+        let odd = simulator.user_at(5).id;
+        simulator.set(with(vec![CallFault::always(write, When::Before, Action::Reset).for_user(&odd)]));
+        bed.enforce(name, name, everybody()).await;
+    }
+    for Tenant { name, .. } in &tenants {
+        let view = bed.policy_says(name, "Reconciling", "True PartiallyFailed", &["tried again soon"]).await;
+        assert_eq!((view.count("enforced"), view.count("failed")), (i64::from(USERS) - 1, 1), "{:#}", view.0["status"]);
+        assert_eq!(view.0["status"]["failures"][0]["category"], "Transient", "{name}");
+    }
+    // Nobody asks for a look, and the next one would be due in a quarter of an hour at the earliest.
+    tenants.iter().for_each(|tenant| tenant.simulator.set(Faults::default()));
+    for Tenant { name, simulator, .. } in &tenants {
+        is_enforced(&bed, name, simulator, USERS as usize).await;
+    }
+}
+
 /// I33.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_shows_a_minute_late_is_waited_for_and_not_sent_again() {

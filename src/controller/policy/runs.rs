@@ -68,6 +68,8 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
+    /// Complete passes in a row that left accounts to causes that may pass.
+    pub retries: u32,
     /// Whether a pass has ended since this run began or its token changed, or something that a human must correct
     /// keeps it from beginning.
     pub looked: bool,
@@ -91,6 +93,7 @@ impl TargetRun {
         self.next_look = None;
         self.stop = None;
         self.failures = 0;
+        self.retries = 0;
         self.looked = false;
     }
 }

@@ -308,8 +308,14 @@ impl Driver<'_> {
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
                 run.looked = true;
-                let now = Timestamp::now();
-                let wait = schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now);
+                let wait = if run.complete.as_ref().is_some_and(crate::plan::tally::Tally::retries) {
+                    run.retries = run.retries.saturating_add(1);
+                    schedule::retry_look(run.retries, self.observe_period())
+                } else {
+                    run.retries = 0;
+                    let now = Timestamp::now();
+                    schedule::until(schedule::next_look(self.observe_period(), self.policy.uid, now), now)
+                };
                 run.next_look = Some(Instant::now() + wait);
                 wait
             }

@@ -294,7 +294,12 @@ impl Pass {
     fn stumbles_again(&mut self, key: AccountKey) -> bool {
         let stumbles = self.stumbles.entry(key).or_default();
         *stumbles = stumbles.saturating_add(1);
-        *stumbles > 2
+        self.is_left_out(&key)
+    }
+
+    /// Whether the pass goes on without this account: a later round of the listings does not take it up again.
+    fn is_left_out(&self, key: &AccountKey) -> bool {
+        self.stumbles.get(key).is_some_and(|stumbles| *stumbles > 2)
     }
 
     /// What is known of an account besides its row.

@@ -54,6 +54,10 @@ impl Pass {
             }
             let decision = decide(&row.account, &self.facts(work, key, false), &self.rules, work.now());
             match (decision.verdict, self.read_verdicts.get(&key)) {
+                (Verdict::Require | Verdict::Wait(_) | Verdict::NeedsRead, _) if self.is_left_out(&key) => {
+                    let verdict = Verdict::Failed(FailureCategory::Transient);
+                    self.counts.add(row.origin, &row.account.id.0, verdict);
+                }
                 (Verdict::NeedsRead, Some(verdict)) => self.counts.add(row.origin, &row.account.id.0, *verdict),
                 (Verdict::NeedsRead, None) => reads.push((key, row)),
                 _ => self.take(work, key, row, decision),
