@@ -141,8 +141,8 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<S
     stories
 }
 
-/// Whether the operator had the answer to a write to the account, and wrote its ledger or the end of a pass afterwards,
-/// which comes after the ledger, all of it before a moment: it was told, and kept it.
+/// Whether an operator had the answer to a write to the account, and wrote its ledger or the end of a pass afterwards,
+/// which comes after the ledger, all of it before a moment and before the next operator began: it was told, and kept it.
 fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>)], before: u64) -> bool {
     let all = |kubernetes: bool| {
         let chosen = records.iter().filter(move |(name, _)| (*name == KUBERNETES) == kubernetes);
@@ -159,7 +159,11 @@ fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>
             let ledger = record.call.template.ends_with(" configmaps") && record.call.method != "GET";
             ledger || record.call.template == STATUS && says_enforced(&record.call)
         };
-        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < before)
+        // The first thing that an operator asks is who it is.
+        let begins = |record: &&Record| record.call.template == "create authentication.k8s.io/selfsubjectreviews";
+        let next = all(true).filter(begins).map(|record| record.arrived).filter(|arrived| *arrived > after).min();
+        let end = next.map_or(before, |next| next.min(before));
+        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < end)
     };
     told.is_some_and(kept)
 }

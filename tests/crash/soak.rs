@@ -166,6 +166,7 @@ async fn day(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String
         (None, Some(API_SERVER.read().await))
     };
     let mut campaign = Campaign::prepare(vendor, PEOPLE, 4, campaign::bed(beds).await).await;
+    campaign.bed.lacks_rights();
     campaign.pardon_what_people_do();
     let rate = json!({"spec": {"rateLimit": {"requestsPerSecond": 25, "burst": 5, "maxConcurrentRequests": 4}}});
     campaign.bed.patch_provider(campaign::PROVIDER, rate).await;
@@ -264,6 +265,8 @@ struct Sample {
 async fn live_through(end: Instant) -> Vec<Sample> {
     let began = Instant::now();
     let mut bed = Bed::new("soak").await;
+    // An API server that has just begun does not know the Roles yet.
+    bed.lacks_rights();
     bed.set("SETTLE_SECONDS", "4");
     bed.set("LOG", "warn");
     bed.start().await;
