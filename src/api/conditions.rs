@@ -151,7 +151,7 @@ reasons! {
         "Everything is required; people still have to change their passwords.",
         "Nothing, or remind them.";
     PartiallyFailed, Policy,
-        "Some accounts failed, or the provider does not say enough about them, and nothing else moves.",
+        "Some accounts failed, or the provider does not say enough about them, and nothing else moves. Stalled, but Reconciling where all of them failed for causes that may pass.",
         "Look at status.failures: correct the entry or the account, or exclude it. All of them are looked at again with every pass.";
     Suspended, Policy,
         "Writing is stopped on purpose: by the policy, its annotation passwordreset.dev/paused, the provider object, or the operator's settings.",
@@ -260,7 +260,9 @@ impl FailureCategory {
             Self::Forbidden => "The credential may not write this account.",
             Self::Rejected => "The provider refuses the requirement for this account.",
             Self::WriteNotEffective => "The provider said yes, and the account shows no requirement.",
-            Self::Transient => "It failed for a reason that may pass; it is tried again.",
+            Self::Transient => {
+                "It failed for a reason that may pass; it is tried again after ten seconds, then ever less often, up to the observe period."
+            }
         }
     }
 }
