@@ -145,13 +145,15 @@ fn what_is_recorded_is_read_again_after_a_restart() {
         ledger.record(account, entry);
     }
     ledger.link(EntryKey(1), AccountKey(2));
-    ledger.set_everybody(Some(Everybody { at: 5, stage: EverybodyStage::Open }));
+    let everybody = Some(Everybody { at: 5, stage: EverybodyStage::Open });
+    ledger.set_everybody(everybody);
     store.save_all(&mut ledger);
     let loaded = store.load().unwrap();
     assert_eq!(content(&loaded), content(&ledger));
     assert_eq!(loaded.len(), 11);
     assert_eq!(loaded.account_of(&EntryKey(1)), Some(AccountKey(2)));
-    assert_eq!(loaded.everybody(), ledger.everybody());
+    assert_eq!(loaded.everybody(), everybody);
+    assert!(!loaded.is_empty() && Ledger::new(key(), Retention::All).is_empty());
     assert_eq!(loaded.open(), [accounts(0..1)[0]]);
     assert!(loaded.dirty_shards().is_empty(), "nothing is to be stored after a load");
 }
