@@ -587,6 +587,7 @@ fn notes_and_messages_fit() {
     let long = Stop::stalled(Reason::InvalidSpec, "spec", "ä".repeat(9000));
     let report = report(&stopped(long), None, at(0));
     assert!(report.events.iter().all(|event| event.note.len() <= 1024));
+    assert!(!report.events.is_empty() && report.events.iter().all(|event| event.note.len() > 1000), "cut and no more");
     assert!(report.status.conditions.iter().all(|condition| condition.message.len() <= 4096));
 }
 
