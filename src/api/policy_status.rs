@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::FailureCategory;
+
 /// What became of a policy.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,4 +105,11 @@ pub struct FailureSample {
     pub category: String,
     /// When it was first seen.
     pub first_seen: Time,
+}
+
+impl FailureSample {
+    /// Whether it failed for a cause that may pass.
+    pub fn may_pass(&self) -> bool {
+        self.category == FailureCategory::Transient.as_str()
+    }
 }

@@ -46,17 +46,15 @@ impl Findings {
     /// What a status remembers. `samples`: those of the target; where they are all that failed and may all pass, their
     /// part is known.
     pub(super) fn remembered<'a>(counts: Counts, samples: impl Iterator<Item = &'a FailureSample>) -> Self {
-        let transient = FailureCategory::Transient.as_str();
-        let passing = samples.filter(|sample| sample.category == transient).count();
+        let passing = samples.filter(|sample| sample.may_pass()).count();
         let all = counts.failed > 0 && i64::try_from(passing) == Ok(counts.failed);
-        let failed = if all { vec![(transient, counts.failed)] } else { Vec::new() };
+        let failed = if all { vec![(FailureCategory::Transient.as_str(), counts.failed)] } else { Vec::new() };
         Self { counts, failed, ..Self::default() }
     }
 
-    /// Whether all that failed did so for causes that may pass.
+    /// Whether all that failed did so for causes that may pass. Parts that are not known are no such causes.
     pub(super) fn all_may_pass(&self) -> bool {
-        let transient = FailureCategory::Transient.as_str();
-        self.counts.unknown == 0 && !self.failed.is_empty() && self.failed.iter().all(|(word, _)| *word == transient)
+        self.counts.unknown == 0 && self.failed == [(FailureCategory::Transient.as_str(), self.counts.failed)]
     }
 
     /// The sum of two targets, without the samples.

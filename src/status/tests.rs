@@ -350,6 +350,16 @@ fn what_failed_for_a_cause_that_may_pass_stalls_nothing_before_or_after_a_restar
 }
 
 #[test]
+fn what_a_human_must_correct_is_not_passed_over_for_what_may_pass_at_another_target() {
+    let two = |first, second| policy(vec![first, TargetOutcome { complete: Some(second), ..target("contractors") }]);
+    let known = TargetOutcome { complete: Some(failed(1)), ..target("workforce") };
+    let before = report(&two(known, failed_for_now(1)), None, at(0)).status;
+    let restarted = report(&two(target("workforce"), failed_for_now(2)), Some(&before), at(60)).status;
+    let message = &condition(&restarted, ConditionType::Enforced).unwrap().message;
+    assert!(message.contains("Correct the entry"), "{message}");
+}
+
+#[test]
 fn a_stop_after_a_restart_is_said_in_its_own_words() {
     let stop = |path| Some(Stop::stalled(Reason::SelectionNotFound, path, "no such group"));
     let mut outcome = complete(done());

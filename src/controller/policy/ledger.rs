@@ -20,7 +20,7 @@ pub struct CampaignLedger {
     pub evidence: Option<TenantEvidence>,
     /// Which intents of a process that died may be on the wire.
     pub doubt: Doubt,
-    /// Whether it was begun by another process, and this one has opened no batch yet.
+    /// Whether there were records when it was read, mostly another process's, and no batch has been opened since.
     pub resumed: bool,
     opener: Option<Opener>,
     store: LedgerStore,

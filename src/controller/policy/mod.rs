@@ -34,7 +34,7 @@ use super::run::Error;
 use super::{PolicyObject, publish};
 use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, FailureCategory, PasswordResetPolicy, RECONCILE_ANNOTATION};
+use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
 use crate::provider::http::Lane;
 use crate::status::{self, Difference, PolicyOutcome};
@@ -206,8 +206,6 @@ async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace:
     run
 }
 
-const TRANSIENT: &str = FailureCategory::Transient.as_str();
-
 /// After a restart, a policy that had a complete pass at this generation is looked at after a random part of its
 /// period, so that a restart is no wave of calls.
 fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
@@ -219,7 +217,7 @@ fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
         let looks = policy.spec.mode == Mode::Observe;
         target_run.settled_before = status.targets.iter().any(|t| {
             let nobody_due = t.counts.as_ref().is_some_and(|counts| counts.pending == 0);
-            let retries = status.failures.iter().any(|f| f.target == t.name && f.category == TRANSIENT);
+            let retries = status.failures.iter().any(|f| f.target == t.name && f.may_pass());
             t.name == target.name && t.completed_at.is_some() && (looks || nobody_due && !retries)
         });
     }

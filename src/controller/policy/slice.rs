@@ -23,6 +23,7 @@ use crate::plan::guard::{self, Permission, Situation};
 use crate::plan::ledger::{CampaignKey, refusal_tag};
 use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
+use crate::plan::tally::Tally;
 use crate::provider::{ErrorKind, Gate, ProviderError};
 use crate::status::TargetOutcome;
 
@@ -308,7 +309,7 @@ impl Driver<'_> {
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.counts().tally());
                 run.looked = true;
-                let wait = if run.complete.as_ref().is_some_and(crate::plan::tally::Tally::retries) {
+                let wait = if run.complete.as_ref().is_some_and(Tally::retries) {
                     run.retries = run.retries.saturating_add(1);
                     schedule::retry_look(run.retries, self.observe_period())
                 } else {

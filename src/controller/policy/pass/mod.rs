@@ -164,7 +164,7 @@ pub struct Pass {
     /// Calls about one account that failed while the tenant answered others.
     stumbles: HashMap<AccountKey, u8>,
     accepted: bool,
-    /// How many reads are begun together next, at most.
+    /// How many reads are begun together next; the first time as many as may be on the way.
     reads_at_once: usize,
     round: u32,
     due_in_round: bool,
