@@ -5,22 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Faults, Handle, MonoCloud, Options, PingOne, RateLimit, RetryAfter, pingone};
+use simulators::{Faults, MonoCloud, Options, PingOne, RateLimit, RetryAfter, pingone};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bed::{Bed, fast, merge};
+use crate::support::eventually;
 use crate::throttled::{enforced, everybody};
-
-const DEADLINE: Duration = Duration::from_secs(120);
-
-async fn until_required(simulator: &Handle, count: usize) {
-    let reached = async {
-        while simulator.requirements().len() < count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, reached).await.expect("the campaign goes on");
-}
 
 fn signal(bed: &Bed, signal: &str) {
     let id = bed.operator().id().expect("it runs").to_string();
@@ -41,7 +31,8 @@ async fn a_process_that_slept_sends_no_burst_above_the_bucket_and_takes_a_new_to
     bed.pingone("tenant", &simulator, rate).await;
     bed.policy("inc", everybody("tenant")).await;
     for asleep in [12, 1, 2] {
-        until_required(&simulator, simulator.requirements().len() + 10).await;
+        let more = simulator.requirements().len() + 10;
+        eventually("the campaign goes on", &bed, async || simulator.requirements().len() >= more).await;
         signal(&bed, "STOP");
         tokio::time::sleep(Duration::from_secs(asleep)).await;
         signal(&bed, "CONT");

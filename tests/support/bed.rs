@@ -2,21 +2,26 @@
 //!
 //! Each test program uses a part of this, so the rest looks unused to it.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+#[path = "applied.rs"]
+mod applied;
 #[path = "canaries.rs"]
 mod canaries;
+#[path = "verdict.rs"]
+mod verdict;
+#[path = "view.rs"]
+mod view;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 use password_reset_operator::api::{IdentityProvider, PasswordResetPolicy};
 use serde_json::{Value, json};
-use simulators::Handle;
 use testbed::control_plane::ControlPlane;
 use testbed::control_plane::audit::AuditEvent;
 use testbed::process::{Process, Start};
@@ -25,7 +30,9 @@ use tokio::sync::OnceCell;
 
 use crate::rights;
 
-/// How long an outcome is awaited; a healthy one takes a second or two.
+pub use applied::{cutoff, fast, merge};
+pub use view::View;
+
 /// Whether the operator's times are those that are shipped (`FULL_LENGTH`), so that a test takes minutes.
 pub fn at_full_length() -> bool {
     std::env::var_os("FULL_LENGTH").is_some()
@@ -240,118 +247,6 @@ impl Bed {
         self.plane.folder().join(format!("{}.log", self.namespace))
     }
 
-    /// Lets the operator read one object of the test's namespace, as whoever creates a provider or a list would.
-    pub async fn grant(&self, resource: &str, name: &str) {
-        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": format!("read-{resource}-{name}")},
-            "rules": [{"apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get", "list", "watch"]}]});
-        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": format!("read-{resource}-{name}")},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("read-{resource}-{name}")},
-            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": self.operator_namespace}]});
-        for object in [role, binding] {
-            self.apply(&object).await;
-        }
-    }
-
-    /// Applies any object to the test's namespace.
-    pub async fn apply(&self, object: &Value) {
-        let yaml = serde_json::to_string(object).expect("JSON");
-        testbed::control_plane::manifests::apply(&self.client, &self.namespace, &yaml).await.expect("it is accepted");
-    }
-
-    /// Creates or replaces a Secret and grants the operator to read it.
-    pub async fn secret(&self, name: &str, annotations: Value, labels: Value, data: Value) {
-        self.apply(&json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": name, "annotations": annotations, "labels": labels}, "stringData": data}))
-            .await;
-        self.grant("secrets", name).await;
-    }
-
-    /// Creates a provider with its Secret. `extra` is merged into the spec.
-    pub async fn provider(&self, name: &str, origins: &[&str], secret: Value, block: Value, extra: Value) {
-        let annotations = json!({"passwordreset.dev/allowed-origins": origins.join(" ")});
-        self.secret(name, annotations, json!({}), secret).await;
-        let mut spec = block;
-        merge(&mut spec, extra);
-        self.apply(&json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "IdentityProvider",
-            "metadata": {"name": name}, "spec": spec}))
-            .await;
-    }
-
-    /// A MonoCloud provider for a simulator.
-    pub async fn monocloud(&self, name: &str, simulator: &Handle, extra: Value) {
-        self.monocloud_at(name, simulator, &simulator.base_url(), extra).await;
-    }
-
-    /// The same, reached at `url`.
-    pub async fn monocloud_at(&self, name: &str, simulator: &Handle, url: &str, extra: Value) {
-        let block = json!({"monoCloud": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
-        self.provider(name, &[url], json!({"apiKey": simulator.credentials().api_key}), block, extra).await;
-    }
-
-    /// A Looker provider for a simulator.
-    pub async fn looker(&self, name: &str, simulator: &Handle, extra: Value) {
-        self.looker_at(name, simulator, &simulator.base_url(), extra).await;
-    }
-
-    /// The same, reached at `url`.
-    pub async fn looker_at(&self, name: &str, simulator: &Handle, url: &str, extra: Value) {
-        let credentials = simulator.credentials();
-        let block = json!({"looker": {"baseURL": url, "credentialsSecretRef": {"name": name}}});
-        let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
-        self.provider(name, &[url], secret, block, extra).await;
-    }
-
-    /// A PingOne provider for a simulator.
-    pub async fn pingone(&self, name: &str, simulator: &Handle, extra: Value) {
-        self.pingone_at(name, simulator, &simulator.base_url(), &simulator.auth_url(), extra).await;
-    }
-
-    /// The same, reached at `api` and, for tokens, at `auth`.
-    pub async fn pingone_at(&self, name: &str, simulator: &Handle, api: &str, auth: &str, extra: Value) {
-        let credentials = simulator.credentials();
-        let block = json!({"pingOne": {"environmentID": simulator.environment_id(), "baseURL": api, "authURL": auth,
-            "workerEnvironmentID": simulator.worker_environment_id(), "credentialsSecretRef": {"name": name}}});
-        let secret = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
-        self.provider(name, &[api, auth], secret, block, extra).await;
-    }
-
-    /// Creates a policy.
-    pub async fn policy(&self, name: &str, spec: Value) {
-        self.apply(&json!({"apiVersion": "passwordreset.dev/v1alpha1", "kind": "PasswordResetPolicy",
-            "metadata": {"name": name}, "spec": spec}))
-            .await;
-    }
-
-    /// Changes a policy by a merge patch.
-    pub async fn patch_policy(&self, name: &str, patch: Value) {
-        let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the policy is patched");
-    }
-
-    /// Changes a provider by a merge patch.
-    pub async fn patch_provider(&self, name: &str, patch: Value) {
-        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the provider is patched");
-    }
-
-    /// Deletes a policy.
-    pub async fn delete_policy(&self, name: &str) {
-        let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.delete(name, &DeleteParams::default()).await.expect("the policy is deleted");
-    }
-
-    /// Deletes a provider.
-    pub async fn delete_provider(&self, name: &str) {
-        let api: Api<IdentityProvider> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.delete(name, &DeleteParams::default()).await.expect("the provider is deleted");
-    }
-
-    /// Deletes a Secret.
-    pub async fn delete_secret(&self, name: &str) {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.delete(name, &DeleteParams::default()).await.expect("the Secret is deleted");
-    }
-
     /// Waits until the policy is as `wanted` says and returns it.
     pub async fn policy_until(&self, name: &str, what: &str, wanted: impl Fn(&View) -> bool) -> View {
         let api: Api<PasswordResetPolicy> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -439,54 +334,6 @@ impl Replica {
     }
 }
 
-impl Drop for Bed {
-    /// Fails the test where anything that its operator said or wrote holds a credential, a name or an address, and where
-    /// it lacked a right.
-    fn drop(&mut self) {
-        self.operator.kill();
-        if std::thread::panicking() {
-            return;
-        }
-        let token = self.kubeconfig.as_ref().and_then(|path| token_in(&std::fs::read_to_string(path).ok()?));
-        let secrets: Vec<String> = token.into_iter().collect();
-        let user = format!("\"username\":\"system:serviceaccount:{}:{SERVICE_ACCOUNT}\"", self.operator_namespace);
-        let mut leaks = Vec::new();
-        for log in self.logs() {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            leaks.extend(canaries::found(&log.display().to_string(), &said, &secrets));
-        }
-        let audit = std::fs::read_to_string(self.plane.audit_log()).expect("the audit log");
-        let requests: Vec<&str> = audit.lines().filter(|line| line.contains(&user)).collect();
-        leaks.extend(canaries::found_in_requests(&requests, &secrets));
-        assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
-        if self.shipped_rights {
-            let refused = rights::refused(&requests, &self.namespace);
-            assert!(refused.is_empty(), "the shipped rights do not suffice:\n{}", refused.join("\n"));
-        }
-    }
-}
-
-impl Bed {
-    /// The logs of all processes of the operator.
-    fn logs(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.plane.folder()).expect("the folder of the logs");
-        let mut logs: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        logs.retain(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(&self.namespace) && name.ends_with(".log")
-        });
-        logs
-    }
-}
-
-/// The token in a kubeconfig.
-fn token_in(kubeconfig: &str) -> Option<String> {
-    let at = kubeconfig.find("token:")? + "token:".len();
-    let token = kubeconfig[at..].trim_start().trim_start_matches('"');
-    let end = token.find(['"', '\n'])?;
-    Some(token[..end].trim().to_owned())
-}
-
 /// Installs our CRDs.
 pub async fn install_crds(plane: &ControlPlane) {
     let client = plane.client().await.expect("a client");
@@ -494,59 +341,4 @@ pub async fn install_crds(plane: &ControlPlane) {
         let yaml = serde_json::to_string(&crd).expect("JSON");
         testbed::control_plane::manifests::apply(&client, "default", &yaml).await.expect("the CRD is accepted");
     }
-}
-
-/// An object as JSON, with its conditions at hand.
-#[derive(Clone, Debug)]
-pub struct View(pub Value);
-
-impl View {
-    /// Status and reason of a condition, such as `True Enforced`; empty where it is absent.
-    pub fn condition(&self, type_: &str) -> String {
-        let conditions = self.0["status"]["conditions"].as_array();
-        let found = conditions.into_iter().flatten().find(|c| c["type"] == type_);
-        found.map_or_else(String::new, |c| {
-            format!("{} {}", c["status"].as_str().unwrap_or_default(), c["reason"].as_str().unwrap_or_default())
-        })
-    }
-
-    /// The message of a condition.
-    pub fn message(&self, type_: &str) -> String {
-        let conditions = self.0["status"]["conditions"].as_array();
-        let found = conditions.into_iter().flatten().find(|c| c["type"] == type_);
-        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
-    }
-
-    /// A counter of the whole policy.
-    pub fn count(&self, name: &str) -> i64 {
-        self.0["status"]["counts"][name].as_i64().unwrap_or_default()
-    }
-
-    /// Whether status speaks about the newest spec.
-    pub fn is_current(&self) -> bool {
-        self.0["status"]["observedGeneration"] == self.0["metadata"]["generation"]
-    }
-}
-
-/// Merges `extra` into `spec`, object by object.
-pub fn merge(spec: &mut Value, extra: Value) {
-    match (spec, extra) {
-        (Value::Object(spec), Value::Object(extra)) => {
-            for (key, value) in extra {
-                merge(spec.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (spec, extra) => *spec = extra,
-    }
-}
-
-/// A rate limit that never holds a test up.
-pub fn fast() -> Value {
-    json!({"rateLimit": {"requestsPerSecond": 1000, "burst": 1000, "maxConcurrentRequests": 8}})
-}
-
-/// A cutoff of a minute ago.
-pub fn cutoff() -> String {
-    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60);
-    now.round(jiff::Unit::Second).expect("a whole second").to_string()
 }
