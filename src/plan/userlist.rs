@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn why_a_list_cannot_be_used_is_said_with_the_line_and_what_to_do() {
+        let said = [
+            (ListInvalid::TooLarge, "larger than 1 MiB", "split it"),
+            (ListInvalid::NotText { line: 7 }, "line 7 is not UTF-8", "save the list"),
+            (ListInvalid::Empty { malformed: None }, "names nobody", "write one user a line"),
+            (ListInvalid::Empty { malformed: Some(7) }, "line 7", "correct the lines"),
+        ];
+        for (invalid, what, remedy) in said {
+            let message = invalid.to_string();
+            assert!(message.contains(what) && message.contains(remedy), "{message}");
+        }
+    }
+
+    #[test]
     fn a_mebibyte_is_read_and_a_byte_more_is_not() {
         let mut bytes = vec![b'\n'; MAX_BYTES];
         bytes[0] = b'x';

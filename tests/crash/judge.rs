@@ -148,9 +148,9 @@ fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>
         let chosen = records.iter().filter(move |(name, _)| (*name == KUBERNETES) == kubernetes);
         chosen.flat_map(|(_, records)| records)
     };
-    let accepted = |record: &&Record| record.status.is_some_and(|status| status < 300);
+    let good = |status: Option<u16>| status.is_some_and(|status| status < 300);
     let told = all(false)
-        .filter(accepted)
+        .filter(|record| good(record.told))
         .filter(|record| site.written_by(&record.call).as_deref() == Some(account))
         .filter_map(|record| record.answered)
         .min();
@@ -163,7 +163,8 @@ fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>
         let begins = |record: &&Record| record.call.template == "create authentication.k8s.io/selfsubjectreviews";
         let next = all(true).filter(begins).map(|record| record.arrived).filter(|arrived| *arrived > after).min();
         let end = next.map_or(before, |next| next.min(before));
-        all(true).filter(accepted).filter(keeps).any(|record| record.arrived > after && record.arrived < end)
+        let stored = all(true).filter(|record| good(record.status)).filter(keeps);
+        stored.map(|record| record.arrived).any(|arrived| arrived > after && arrived < end)
     };
     told.is_some_and(kept)
 }

@@ -85,3 +85,12 @@ fn at_most_twenty_failures_are_sampled_and_all_are_counted() {
     assert_eq!((sum.samples.len(), sum.failed_total()), (20, 60));
     assert_eq!(tally.samples[0], Sample { subject: "id-0".into(), category: FailureCategory::NotFound });
 }
+
+#[test]
+fn the_next_pass_comes_soon_only_after_a_failure_that_may_pass() {
+    for category in FailureCategory::ALL {
+        let failed = of(&[Verdict::Enforced, Verdict::Failed(category)]);
+        assert_eq!(failed.retries(), category == FailureCategory::Transient, "{category:?}");
+    }
+    assert!(!of(&ALL[..10]).retries());
+}

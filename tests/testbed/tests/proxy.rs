@@ -167,6 +167,9 @@ async fn an_answer_can_take_the_place_of_the_servers_whether_the_server_has_the_
         assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "7"));
         assert_eq!(answer.text().await.unwrap(), "no");
         assert_eq!(stage.done(), done, "{phase:?}");
+        let last = || stage.proxy.records().pop().unwrap();
+        until("the answer is through", || last().answered.is_some()).await;
+        assert_eq!((last().status, last().told), ((done == 1).then_some(200), Some(503)), "{phase:?}");
     }
 }
 
@@ -177,6 +180,8 @@ async fn a_truncated_body_ends_in_a_reset() {
     let mut answer = stage.http.post(format!("{}/users/1/reset", stage.proxy.url())).send().await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), Bytes::from_static(b"done"));
     assert!(answer.chunk().await.is_err());
+    let last = stage.proxy.records().pop().unwrap();
+    assert_eq!((last.status, last.told), (Some(200), None), "the server answered, the caller cannot read it");
 }
 
 #[tokio::test]

@@ -36,4 +36,6 @@ pub struct Record {
     pub failed: bool,
     /// When the caller's socket had taken an answer, of the server or of a rule; for a watch its beginning.
     pub answered: Option<u64>,
+    /// What the caller was told then, by the server or by a rule; `None` where it could not read all of it.
+    pub told: Option<u16>,
 }

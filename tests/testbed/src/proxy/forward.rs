@@ -97,7 +97,7 @@ impl Switchboard {
             Some(Action::Hold(gate)) => gate.passed().await,
             Some(Action::BlackHole) => std::future::pending().await,
             Some(Action::Reset | Action::ForwardLate(_)) => return broken(&wire),
-            Some(Action::Answer(answer)) => return self.through(call, made(answer), &wire),
+            Some(Action::Answer(answer)) => return self.through(call, made(answer), true, &wire),
         }
         // Rules took their time. Whoever has closed the gate meanwhile may believe that nothing comes after it but what is
         // said to be forwarded: nothing is awaited in between.
@@ -131,10 +131,11 @@ impl Switchboard {
             }
             Some(Action::BlackHole) => std::future::pending().await,
             Some(Action::Reset) => return broken(wire),
-            Some(Action::Answer(answer)) => return self.through(call, made(answer), wire),
+            Some(Action::Answer(answer)) => return self.through(call, made(answer), true, wire),
             Some(Action::Truncate(bytes)) => Some(bytes),
         };
         self.spoken(&call).await;
+        let whole = cut.is_none();
         let response = match (answer, cut) {
             (Forwarded::Whole(parts, body), None) => Response::from_parts(parts, Body::from(body)),
             (Forwarded::Whole(mut parts, body), Some(bytes)) => {
@@ -147,7 +148,7 @@ impl Switchboard {
                 Response::from_parts(parts, Arc::clone(&self).events(call.clone(), rest))
             }
         };
-        self.through(call, response, wire)
+        self.through(call, response, whole, wire)
     }
 
     /// Lets rules act before the call is forwarded. What is forwarded late is so even when its caller is killed meanwhile,
@@ -169,13 +170,14 @@ impl Switchboard {
     }
 
     /// Remembers when the caller has the answer, and lets rules act then.
-    fn through(self: Arc<Self>, call: Call, response: Response<Body>, wire: &Wire) -> Response<Body> {
+    fn through(self: Arc<Self>, call: Call, response: Response<Body>, whole: bool, wire: &Wire) -> Response<Body> {
         let (through, wire) = (wire.through(), wire.clone());
+        let told = whole.then_some(response.status().as_u16());
         tokio::spawn(async move {
             if through.await.is_err() {
                 return;
             }
-            self.note(&call, |record| record.answered = Some(moment()));
+            self.note(&call, |record| (record.answered, record.told) = (Some(moment()), told));
             match self.struck(&call, Phase::AfterAnswer).await {
                 Some(Action::Reset) => wire.reset(),
                 Some(Action::Delay(time)) => tokio::time::sleep(time).await,
@@ -205,6 +207,7 @@ impl Switchboard {
             status: None,
             failed: false,
             answered: None,
+            told: None,
         };
         records.push(record);
         call
