@@ -4,7 +4,7 @@ use password_reset_operator::plan::observed::{
 use password_reset_operator::plan::step::Step;
 use password_reset_operator::provider::looker::{CAPABILITIES, Looker, LookerConfig};
 use password_reset_operator::provider::{ErrorKind, Provider};
-use simulators::looker::{FORCE_ALL, LIST_USERS, LOGIN, PATCH_CREDENTIAL, READ_USER, SEARCH_USERS};
+use simulators::looker::{FORCE_ALL, LIST_USERS, LOGIN, PATCH_CREDENTIAL, READ_USER, SEARCH_CREDENTIALS, SEARCH_USERS};
 use simulators::{
     Action, CallFault, Class, Effect, Faults, Handle, Options, Paging, PagingHeaders, Play, Population, Share, Trap,
     When,
@@ -163,6 +163,34 @@ async fn a_revoked_token_costs_one_login() {
 }
 
 #[tokio::test]
+async fn whoever_signs_in_by_another_address_than_the_users_own_is_found_by_it() {
+    let simulator = start(Options::ordinary(10)).await;
+    let provider = connect(&simulator);
+    let user = simulator.user_at(4);
+    // The search for users looks at the user's own address, which is another one.
+    let other = Action::Merge(serde_json::json!({"email": "sso@corp.example"}));
+    let nobody = Action::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: "[]".to_owned(),
+        headers: Vec::new(),
+    };
+    simulator.set(Faults {
+        calls: vec![
+            CallFault::always(SEARCH_USERS, When::Before, nobody),
+            CallFault::always(READ_USER, When::After, other),
+        ],
+        ..Faults::default()
+    });
+    for email in [user.email.clone(), user.email.to_uppercase()] {
+        let found = provider.find(&UserKey::Email(email)).await.unwrap();
+        assert_eq!(found.iter().map(|account| &account.id.0).collect::<Vec<_>>(), [&user.id]);
+        assert_eq!(found[0].emails.len(), 2);
+    }
+    assert_eq!(provider.find(&UserKey::Email("%".into())).await.unwrap(), [], "a wildcard is nobody's address");
+}
+
+#[tokio::test]
 async fn users_are_found_by_address_and_id_and_a_wildcard_finds_nobody_else() {
     let simulator = start(Options::new(Population::with(50, &[(Class::Lookalike, Share::Count(1))]))).await;
     let provider = connect(&simulator);
@@ -185,6 +213,7 @@ async fn users_are_found_by_address_and_id_and_a_wildcard_finds_nobody_else() {
     ] {
         assert_eq!(provider.find(&nobody).await.unwrap(), [], "{nobody:?}");
     }
+    assert_eq!(simulator.count(SEARCH_CREDENTIALS), 3, "whoever a search for users finds costs one call");
     let named = provider.find(&UserKey::Username("bob".into())).await.unwrap_err();
     assert_eq!(named.kind, ErrorKind::Unsupported);
 }

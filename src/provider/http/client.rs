@@ -21,6 +21,7 @@ use super::request::{Body, Kind, Request};
 use super::response::Response;
 use super::retry_after::{date, retry_after};
 use super::token::{Token, TokenSource, secret_value};
+use crate::plan::guard::BELIEVABLE;
 use crate::provider::{ClockReading, ErrorKind, ProviderError};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -362,12 +363,18 @@ impl Http {
             status,
             retry_after: retry_after(&headers, now),
             headers,
-            answered_at: theirs.unwrap_or(now),
+            answered_at: believed(theirs, now),
             body: body.into(),
             operation: request.operation,
             write: request.is_write(),
         })
     }
+}
+
+/// When an answer was made: by the server's clock, unless it is so far off that it is no clock, be it for one answer of one
+/// of its nodes.
+fn believed(theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
+    theirs.filter(|theirs| theirs.duration_since(ours).abs() <= BELIEVABLE).unwrap_or(ours)
 }
 
 #[cfg(test)]

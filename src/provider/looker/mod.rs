@@ -24,7 +24,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
 
-use self::wire::{About, CREDENTIAL_FIELDS, EmailCredential, Group, Identified, Next, USER_FIELDS, User};
+use self::wire::{
+    About, CREDENTIAL_FIELDS, CredentialOwner, EmailCredential, Group, Identified, Next, USER_FIELDS, User,
+};
 use super::http::{Auth, Base, Http, HttpSettings, Listed, Request, Response, TokenSource, Trail, is_unauthorized};
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
@@ -126,12 +128,23 @@ impl Place {
 
 /// Rows of a listing by their ids.
 trait Row: DeserializeOwned {
+    /// The field that pages are sorted by, which is the id.
+    const ID: &'static str = "id";
+
     fn id(&self) -> &str;
 }
 
 impl Row for User {
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Row for CredentialOwner {
+    const ID: &'static str = "user_id";
+
+    fn id(&self) -> &str {
+        &self.user_id
     }
 }
 
@@ -199,7 +212,7 @@ impl Looker {
         let request = match &place.link {
             Some(link) => Request::get(operation, link.clone()),
             None => Request::get(operation, url.clone()).query(query).query(&[
-                ("sorts", "id"),
+                ("sorts", T::ID),
                 ("limit", &self.page_size.to_string()),
                 ("offset", &place.offset.to_string()),
             ]),
@@ -388,9 +401,28 @@ impl Provider for Looker {
                 let found: Vec<(User, _)> = self.search(FIND, &["users", "search"], &query).await?;
                 // `_` and `%` are wildcards there, and `_` is common in addresses.
                 let mut accounts: Vec<Account> = Vec::new();
-                for account in found.into_iter().map(|(user, at)| user.account(at)) {
+                let mut take = |account: Account| {
                     if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
                         accounts.push(account);
+                    }
+                };
+                found.into_iter().for_each(|(user, at)| take(user.account(at)));
+                // People sign in by the address of the credential, which the search for users does not look at. It is
+                // unique, so that nobody else has it where it is all that the user has.
+                let signs_in_by_it =
+                    |account: &Account| account.credential == Credential::Local && account.emails.len() == 1;
+                if accounts.iter().any(signs_in_by_it) {
+                    return Ok(accounts);
+                }
+                let query = [("fields", "user_id,email"), ("email", email.as_str())];
+                let found: Vec<(CredentialOwner, _)> =
+                    self.search(FIND, &["credentials_email", "search"], &query).await?;
+                for (owner, _) in found.into_iter().filter(|(owner, _)| owner.signs_in_by(email)) {
+                    match self.user(FIND, &owner.user_id).await {
+                        Ok(account) if accounts.iter().all(|known| known.id != account.id) => accounts.push(account),
+                        Ok(_) => {}
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok(accounts)

@@ -63,6 +63,22 @@ pub(super) struct EmailCredential {
     forced_password_reset_at_next_login: Option<bool>,
 }
 
+/// Whose an e-mail credential is.
+#[derive(Deserialize)]
+pub(super) struct CredentialOwner {
+    #[serde(deserialize_with = "id")]
+    pub user_id: String,
+    #[serde(default, deserialize_with = "short")]
+    email: Option<String>,
+}
+
+impl CredentialOwner {
+    /// Whether the owner signs in by this address, ignoring case.
+    pub fn signs_in_by(&self, email: &str) -> bool {
+        self.email.as_deref().is_some_and(|address| address.to_lowercase() == email.to_lowercase())
+    }
+}
+
 /// Any other credential: that it is there is all that matters.
 #[derive(Deserialize)]
 struct OtherCredential {}

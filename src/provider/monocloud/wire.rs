@@ -17,7 +17,7 @@ pub(super) struct User {
     #[serde(deserialize_with = "short_id")]
     pub user_id: String,
     pub username: Option<Username>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub emails: Vec<Email>,
     pub has_password: Option<bool>,
     pub force_password_reset: Option<bool>,
@@ -28,7 +28,7 @@ pub(super) struct User {
     /// Seconds since the epoch; optional in the vendor's type, so missing means "not blocked".
     pub block_until: Option<i64>,
     /// Only whether there are any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub external_providers: Vec<serde::de::IgnoredAny>,
     pub creation_time: Option<i64>,
 }
@@ -113,6 +113,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i
     Option::<i64>::deserialize(deserializer).map(Some)
 }
 
+/// `null` in place of a list says what an empty one says.
+fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Whether an answer is about one user, so that what it leaves out does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -140,9 +145,12 @@ impl User {
                 None => Mark::NotGiven,
             },
             changed: match (self.password_updated_at, depth) {
-                (Some(Some(seconds)), _) if seconds > 0 => ChangeTime::At(
-                    Timestamp::from_second(seconds).map_err(|_| "password_updated_at is not a time".to_owned())?,
-                ),
+                (Some(Some(seconds)), depth) if seconds > 0 => match (Timestamp::from_second(seconds), depth) {
+                    (Ok(at), _) => ChangeTime::At(at),
+                    // One bad row must not cost a whole page: the account is read by itself.
+                    (Err(_), Depth::Row) => ChangeTime::NotGiven,
+                    (Err(_), Depth::Whole) => return Err("password_updated_at is not a time".to_owned()),
+                },
                 (Some(_), _) | (None, Depth::Whole) => ChangeTime::Absent,
                 (None, Depth::Row) => ChangeTime::NotGiven,
             },

@@ -428,10 +428,10 @@ impl Provider for PingOne {
     async fn find(&self, key: &UserKey) -> Result<Vec<Account>, ProviderError> {
         let filter = match key {
             UserKey::Id(id) if !wire::is_uuid(id) => None,
-            // PingOne shows ids in lower case and finds them in either; ids are compared exactly.
-            UserKey::Id(id) if id.bytes().any(|byte| byte.is_ascii_uppercase()) => None,
+            // PingOne shows ids in lower case; a UUID is the same in either (RFC 9562 section 4). Who is excluded by one in
+            // upper case must not be asked.
             UserKey::Id(id) => {
-                return match self.user(FIND, &AccountId(id.clone())).await {
+                return match self.user(FIND, &AccountId(id.to_ascii_lowercase())).await {
                     Ok(account) => Ok(vec![account]),
                     Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
                     Err(error) => Err(error),

@@ -435,8 +435,18 @@ async fn the_clock_of_the_provider_is_remembered() {
     assert_eq!(http.clock(), None);
     let answer = http.send(get(&server)).await.unwrap();
     let theirs: Timestamp = "1994-11-06T08:49:37Z".parse().unwrap();
-    assert_eq!(answer.answered_at, theirs);
     assert_eq!(http.clock().unwrap().theirs, theirs);
+    assert!(answer.answered_at > theirs, "no answer is from 1994, whatever one of their nodes says");
+}
+
+#[test]
+fn an_answer_was_made_when_the_server_says_unless_that_is_more_than_a_day_off() {
+    let ours: Timestamp = "2026-01-10T12:00:00Z".parse().unwrap();
+    let hours = |n: i64| ours + jiff::SignedDuration::from_hours(n);
+    for (theirs, made) in [(24, 24), (-24, -24), (25, 0), (-25, 0), (700_000, 0)] {
+        assert_eq!(super::believed(Some(hours(theirs)), ours), hours(made), "{theirs}");
+    }
+    assert_eq!(super::believed(None, ours), ours);
 }
 
 #[tokio::test]

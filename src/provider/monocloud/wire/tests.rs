@@ -73,9 +73,16 @@ fn a_block_counts_while_the_providers_clock_has_not_reached_its_end() {
 }
 
 #[test]
-fn a_time_outside_all_calendars_is_not_believed() {
+fn a_time_outside_all_calendars_is_not_believed_and_costs_no_whole_page() {
     let far = user(&format!(r#"{{"user_id":"u","password_updated_at":{}}}"#, i64::MAX));
-    assert!(far.account(Depth::Row, now()).is_err());
+    assert!(far.account(Depth::Whole, now()).is_err());
+    assert_eq!(far.account(Depth::Row, now()).unwrap().changed, ChangeTime::NotGiven);
+}
+
+#[test]
+fn null_in_place_of_a_list_is_an_empty_one() {
+    let null = row(r#"{"user_id":"u","has_password":false,"emails":null,"external_providers":null}"#);
+    assert_eq!((null.emails, null.credential), (vec![], Credential::NoPassword));
 }
 
 fn header(json: &str) -> Pagination {
