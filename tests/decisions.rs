@@ -464,9 +464,12 @@ impl Campaign {
             Verdict::Enforced => person.mark,
             Verdict::Compliant => person.is_new_enough(self.cutoff) || (world.moves && world.crashes > 0),
             Verdict::Changed if world.kind.shows_changes() => {
-                // Where the call moves the change time, that is all there is to see after a crash without a read-back.
-                let read_back = person.mark_shown >= person.required;
-                person.is_new_enough(self.cutoff) || (world.moves && (!read_back || world.crashes > 0))
+                // Where the call moves the change time, that is all there is to see after a crash without a read-back, where
+                // an admin clears the mark before it, or where an admin's mark shows before the time that our write moved;
+                // what was seen as a change stays one.
+                let read_back = person.mark_shown >= person.required && world.lag == 0;
+                let looks_so = !read_back || world.crashes > 0 || self.was_changed.contains(&i);
+                person.is_new_enough(self.cutoff) || (world.moves && looks_so)
             }
             // An admin who clears a mark, and a sign-in since it was last seen, look like a change.
             Verdict::Changed => {
