@@ -14,19 +14,21 @@ use crate::telemetry::metrics::ReasonLabels;
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "password-reset-operator";
 
-/// Writes `status` by server-side apply and returns the object's new resource version. Nothing but status is sent.
-pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<String, kube::Error>
+/// Writes `status` of `object` by server-side apply and returns the object's new resource version. Nothing but status is
+/// sent, and an object of the same name that was created anew is left alone (its UID is another: 409).
+pub async fn status<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<String, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     S: Serialize,
 {
+    let name = object.name_any();
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": name},
+        "metadata": {"name": name, "uid": object.uid()},
         "status": status,
     });
-    let patched = api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body)).await?;
+    let patched = api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body)).await?;
     Ok(patched.resource_version().unwrap_or_default())
 }
 

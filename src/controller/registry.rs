@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::api::identity_provider::{IdentityProviderSpec, ProviderType};
+use crate::api::identity_provider::{IdentityProviderSpec, ProviderType, RateLimit};
 use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
 use crate::controller::context::ProviderView;
@@ -293,9 +293,13 @@ impl Registry {
 
     /// Records the outcome of a verification that a pass has made.
     pub fn verified(&self, id: &ProviderId, tenant: Tenant) {
-        if let Some(entry) = locked(&self.0).objects.get_mut(id) {
-            entry.verified = Some((tenant, Instant::now()));
-            (entry.verified_once, entry.has_outcome) = (true, true);
+        let mut inner = locked(&self.0);
+        let Some(entry) = inner.objects.get_mut(id) else { return };
+        entry.verified = Some((tenant, Instant::now()));
+        let counts_now = !std::mem::replace(&mut entry.verified_once, true);
+        entry.has_outcome = true;
+        if let Some(tenant) = entry.tenant_id.clone().filter(|_| counts_now) {
+            inner.adjust(&tenant);
         }
     }
 
@@ -341,12 +345,19 @@ impl Registry {
 }
 
 impl Inner {
-    /// The lowest rate of all objects of a tenant holds; a tenant that nobody names is forgotten.
+    /// The lowest limits of all objects of a tenant hold; a tenant that nobody names is forgotten. As soon as one was
+    /// verified, only those that were count, else anybody could slow a tenant down by naming it.
     fn adjust(&mut self, tenant: &str) {
-        let named: Vec<&Entry> = self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant)).collect();
-        let lowest = named.iter().map(|e| &e.spec.rate_limit).min_by_key(|r| r.requests_per_second);
+        let named = || self.objects.values().filter(|e| e.tenant_id.as_deref() == Some(tenant));
+        let anybody_counts = !named().any(|e| e.verified_once);
+        let limits = named().filter(|e| anybody_counts || e.verified_once).map(|e| &e.spec.rate_limit);
+        let lowest = limits.cloned().reduce(|a, b| RateLimit {
+            requests_per_second: a.requests_per_second.min(b.requests_per_second),
+            burst: a.burst.min(b.burst),
+            max_concurrent_requests: a.max_concurrent_requests.min(b.max_concurrent_requests),
+        });
         match (lowest, self.tenants.get(tenant)) {
-            (Some(limits), Some(shared)) => shared.limiter.set_limits(limits.into()),
+            (Some(limits), Some(shared)) => shared.limiter.set_limits((&limits).into()),
             (None, Some(_)) => {
                 self.tenants.remove(tenant);
             }

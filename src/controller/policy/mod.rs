@@ -112,7 +112,7 @@ async fn work(
         targets: slices.into_iter().map(|slice| slice.outcome).collect(),
         handled_reconcile: run.obeyed().map(str::to_owned),
     };
-    let next = say(policy, run, context, namespace, name, &outcome, previous.as_ref(), next).await?;
+    let next = say(policy, run, context, namespace, &outcome, previous.as_ref(), next).await?;
     Ok(Action::requeue(next))
 }
 
@@ -123,7 +123,6 @@ async fn say(
     run: &mut Run,
     context: &Context,
     namespace: &str,
-    name: &str,
     outcome: &PolicyOutcome,
     previous: Option<&PasswordResetPolicyStatus>,
     next: Duration,
@@ -149,7 +148,7 @@ async fn say(
     let mut next = next.min(report.speaks_again.unwrap_or(Duration::MAX));
     if due {
         let api = publish::namespaced::<PasswordResetPolicy>(&context.client, namespace);
-        let version = match publish::status(&api, name, &report.status).await {
+        let version = match publish::status(&api, policy, &report.status).await {
             // Deleted in the meantime: there is nobody to tell.
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(next),
             other => other?,

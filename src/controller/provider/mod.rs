@@ -132,7 +132,7 @@ where
         if let Some(rest) = context.said.undone(subject, &report.status) {
             return Ok(Action::requeue(rest));
         }
-        publish::status(api, &object.name_any(), &report.status).await?;
+        publish::status(api, object, &report.status).await?;
         context.said.put(subject, &report.status);
     }
     publish::events(context, kind, object, &report.events).await;
