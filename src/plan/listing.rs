@@ -31,7 +31,7 @@ pub enum ListingFault {
     Short {
         /// Accounts that were told apart.
         distinct: u64,
-        /// What the provider announced last.
+        /// The least that the provider announced.
         announced: u64,
     },
 }
@@ -87,7 +87,8 @@ impl ListingCheck {
     /// How many accounts of the next page are new.
     fn page(&mut self, page: &Page) -> Result<usize, ListingFault> {
         self.pages += 1;
-        self.announced = page.total.or(self.announced);
+        // Whoever came or went while the pages were read is in some totals only; those in all of them must be shown.
+        self.announced = [self.announced, page.total].into_iter().flatten().min();
         let new = self.count(page);
         if let Some(next) = &page.next {
             if !self.cursors.insert(hash(next)) {

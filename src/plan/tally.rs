@@ -38,6 +38,8 @@ pub struct Tally {
     pub failed: BTreeMap<FailureCategory, u64>,
     /// Neither done nor due.
     pub unknown: u64,
+    /// Whether sessions were to be ended and the provider refuses that.
+    pub sessions_refused: bool,
     /// At most [`SAMPLES`] failures, the first ones.
     pub samples: Vec<Sample>,
 }
@@ -63,6 +65,7 @@ impl Tally {
 
     /// Adds the counts of another part (of the same target, or another target for the policy's sum).
     pub fn merge(&mut self, other: &Tally) {
+        self.sessions_refused |= other.sessions_refused;
         self.compliant += other.compliant;
         self.enforced += other.enforced;
         self.changed += other.changed;

@@ -15,6 +15,8 @@ pub(super) struct Findings {
     pub(super) failed: Vec<(&'static str, i64)>,
     /// Samples of failed accounts.
     pub(super) samples: Vec<Sample>,
+    /// Whether sessions were to be ended and the provider refuses that.
+    pub(super) sessions_refused: bool,
 }
 
 impl From<&Tally> for Findings {
@@ -34,6 +36,7 @@ impl From<&Tally> for Findings {
             skipped: tally.skipped.iter().map(|(reason, count)| (reason.word(), number(*count))).collect(),
             failed: tally.failed.iter().map(|(category, count)| (category.as_str(), number(*count))).collect(),
             samples: tally.samples.clone(),
+            sessions_refused: tally.sessions_refused,
         }
     }
 }
@@ -59,6 +62,7 @@ impl Findings {
 
     /// The sum of two targets, without the samples.
     pub(super) fn and(mut self, other: &Findings) -> Findings {
+        self.sessions_refused |= other.sessions_refused;
         self.counts = add(self.counts, other.counts);
         for (sums, parts) in [(&mut self.skipped, &other.skipped), (&mut self.failed, &other.failed)] {
             for (word, count) in parts {

@@ -486,6 +486,19 @@ fn a_message_breaks_failed_and_skipped_down() {
 }
 
 #[test]
+fn that_sessions_are_not_ended_is_said_of_whichever_target_it_holds() {
+    let refused = Tally { sessions_refused: true, ..done() };
+    for targets in [[done(), refused.clone()], [refused, done()]] {
+        let targets = targets.map(|tally| TargetOutcome { complete: Some(tally), ..target("a") });
+        let status = report(&policy(targets.into()), None, at(0)).status;
+        let said = &condition(&status, ConditionType::Enforced).unwrap().message;
+        assert!(said.ends_with("and ask for a new look"), "{said}");
+    }
+    let status = report(&complete(done()), None, at(0)).status;
+    assert!(!condition(&status, ConditionType::Enforced).unwrap().message.contains("essions"));
+}
+
+#[test]
 fn samples_keep_their_first_time_and_the_targets_take_turns() {
     let many = TargetOutcome { complete: Some(failed(20)), ..target("a") };
     let few = TargetOutcome { complete: Some(failed(3)), ..target("b") };

@@ -128,7 +128,14 @@ pub(super) fn summary(found: &Findings) -> String {
         }
     })
     .collect();
-    if parts.is_empty() { "no accounts".into() } else { parts.join(", ") }
+    let sum = if parts.is_empty() { "no accounts".into() } else { parts.join(", ") };
+    if found.sessions_refused {
+        return format!(
+            "{sum}. Sessions are not ended, which the provider refuses: grant the credential the right, or see whether the \
+             plan covers it, and ask for a new look"
+        );
+    }
+    sum
 }
 
 #[cfg(test)]

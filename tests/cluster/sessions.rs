@@ -77,6 +77,7 @@ async fn a_plan_without_session_calls_stops_revoking_and_not_requiring() {
     bed.policy("inc", tenant.policy("tenant", json!({"action": {"sessions": "Revoke"}}))).await;
     let done = bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
     assert_eq!(done.count("enforced"), 30);
+    assert!(done.message("Enforced").contains("Sessions are not ended"), "{}", done.message("Enforced"));
     assert_eq!(tenant.written().await.len(), 30);
 }
 

@@ -195,6 +195,59 @@ async fn one_account_whose_write_breaks_every_time_is_left_out_and_tried_again_s
     }
 }
 
+/// I15, at one account and one listed user again and again, while the tenant answers about all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_that_cannot_be_read_is_left_out_and_keeps_nobody_else_waiting() {
+    let simulator = PingOne::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("unread").await;
+    bed.start().await;
+    bed.pingone("p1", &simulator, fast()).await;
+    bed.provider_says("p1", "Ready", "True Verified", &[]).await;
+    let (odd, lost) = (simulator.user_at(5).id, simulator.user_at(7).id);
+    let broken = |call: &str, id: &str| CallFault::always(call, When::Before, Action::Status(500)).for_user(id);
+    simulator.set(with(vec![broken(pingone::READ_PASSWORD, &odd), broken(pingone::READ_USER, &lost)]));
+    let list = json!({"scope": "Selected", "users": [{"id": lost}, {"id": simulator.user_at(0).id}]});
+    for (policy, target, users) in [("all", everybody(), USERS), ("list", list, 2)] {
+        bed.enforce(policy, "p1", target).await;
+        let view = bed.policy_says(policy, "Reconciling", "True PartiallyFailed", &["tried again soon"]).await;
+        let (enforced, status) = (view.count("enforced"), &view.0["status"]);
+        assert_eq!((enforced, view.count("failed")), (i64::from(users) - 1, 1), "{policy}: {status:#}");
+        assert_eq!(view.0["status"]["failures"][0]["category"], "Transient", "{policy}");
+    }
+    simulator.set(Faults::default());
+    is_enforced(&bed, "all", &simulator, USERS as usize).await;
+    bed.policy_says("list", "Ready", "True Enforced", &[]).await;
+}
+
+/// I19, at the read before a write: what another policy has just written to is read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_a_write_that_cannot_be_read_is_no_refusal() {
+    let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("garbled").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, fast()).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    let odd = simulator.user_at(5);
+    let garbled = Action::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: "{".to_owned(),
+        headers: Vec::new(),
+    };
+    simulator.set(Faults {
+        lag: Some(Lag::Milliseconds(20_000)),
+        calls: vec![CallFault::always(monocloud::READ_USER, When::Before, garbled).for_user(&odd.id)],
+        ..Faults::default()
+    });
+    bed.enforce("first", "mc", json!({"scope": "Selected", "users": [{"username": odd.username}]})).await;
+    bed.until("the first policy has asked", |_| simulator.requirements().len() == 1, async || Ok(json!({}))).await;
+    bed.enforce("second", "mc", everybody()).await;
+    let view = bed.policy_says("second", "Reconciling", "True PartiallyFailed", &["tried again soon"]).await;
+    assert_eq!(view.0["status"]["failures"][0]["category"], "Transient", "{:#}", view.0["status"]);
+    simulator.set(Faults::default());
+    is_enforced(&bed, "second", &simulator, USERS as usize).await;
+}
+
 /// I33.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_shows_a_minute_late_is_waited_for_and_not_sent_again() {

@@ -1,10 +1,12 @@
 //! Listings that fail, are cut into odd pages, shift under us, or lose their place.
 
 use serde_json::json;
-use simulators::{Action, CallFault, Faults, Options, Paging, PingOne, Play, When, pingone};
+use simulators::{
+    Action, CallFault, Faults, MonoCloud, Options, Paging, PingOne, Play, When, looker, monocloud, pingone,
+};
 
 use crate::accounts::{Tenant, is_enforced, one_of_each};
-use crate::bed::Bed;
+use crate::bed::{Bed, fast, merge};
 
 const USERS: u32 = 22;
 
@@ -60,6 +62,32 @@ async fn a_listing_that_is_not_found_is_no_empty_tenant() {
     }
 }
 
+/// I22, where it lasts: whoever was listed is asked, the rest is said, and nobody is hammered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_never_comes_to_its_end_has_its_rows_asked_is_said_and_tried_ever_less_often() {
+    let mut bed = Bed::new("unending").await;
+    bed.start().await;
+    let tenants = one_of_each(&bed, USERS, json!({"pageSize": 5})).await;
+    for Tenant { name, simulator, .. } in &tenants {
+        // One more is announced than there is, while a probe finds the tenant well.
+        let paging = Paging { total_off_by: 1, ..Paging::default() };
+        simulator.set(Faults { paging, ..Faults::default() });
+        bed.enforce(name, name, json!({"scope": "Tenant"})).await;
+    }
+    for Tenant { name, simulator, list, .. } in &tenants {
+        let view = bed.policy_says(name, "Ready", "False ProviderNotReady", &["were announced"]).await;
+        assert_eq!(view.count("enforced"), i64::from(USERS), "{name}: {:#}", view.0["status"]);
+        assert!(view.condition("Enforced").starts_with("False"), "{name}: who was not listed may be due");
+        assert_eq!(simulator.requirements().len(), USERS as usize, "{name}");
+        let asked = simulator.count(list);
+        assert!(asked <= 60, "{name}: {asked} pages were asked for in about a minute");
+    }
+    for Tenant { name, simulator, .. } in &tenants {
+        simulator.set(Faults::default());
+        is_enforced(&bed, name, simulator, USERS as usize).await;
+    }
+}
+
 /// I22, I23.
 #[tokio::test(flavor = "multi_thread")]
 async fn short_empty_and_repeating_pages_lose_nobody_and_ask_nobody_twice() {
@@ -93,6 +121,45 @@ async fn whoever_slips_to_a_page_that_was_read_is_found_by_the_listing_that_conf
         is_enforced(&bed, name, &simulator, USERS as usize - 1).await;
         assert!(!simulator.requirements().contains_key(&leaver), "{name}");
     }
+}
+
+/// I24, for those who must not be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_slips_past_the_listing_of_an_excluded_group_is_not_asked() {
+    let mut bed = Bed::new("slipped-out").await;
+    bed.start().await;
+    for Tenant { name, simulator, .. } in one_of_each(&bed, USERS, json!({"pageSize": 2})).await {
+        let contractors = [1, 6, 11, 16, 21].map(|index| simulator.user_at(index).id);
+        let list = match name {
+            "mc" => monocloud::GROUP_USERS,
+            "lo" => looker::SEARCH_USERS,
+            _ => pingone::LIST_USERS,
+        };
+        let leaves = Action::Play { user: contractors[0].clone(), play: Play::Deletes };
+        simulator.set(with(vec![CallFault::new(list, 1, When::After, leaves)]));
+        bed.enforce(name, name, json!({"scope": "Tenant", "exclude": {"groups": ["contractors"]}})).await;
+        is_enforced(&bed, name, &simulator, USERS as usize - contractors.len()).await;
+        let asked = simulator.requirements();
+        assert!(contractors.iter().all(|contractor| !asked.contains_key(contractor)), "{name}: {asked:?}");
+    }
+}
+
+/// I24, where so many are listed that one listing of everybody is cheaper than a search for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_slips_past_a_search_is_found_by_the_next_one() {
+    let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("slipped-search").await;
+    bed.start().await;
+    let mut spec = fast();
+    merge(&mut spec, json!({"pageSize": 2}));
+    bed.monocloud("mc", &simulator, spec).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    let leaves = Action::Play { user: simulator.user_at(0).id, play: Play::Deletes };
+    simulator.set(with(vec![CallFault::new(monocloud::LIST_USERS, 1, When::After, leaves)]));
+    // The first of them slips to the page that was read.
+    let users: Vec<_> = (2..18).map(|index| json!({"email": simulator.user_at(index).email})).collect();
+    bed.enforce("inc", "mc", json!({"scope": "Selected", "users": users})).await;
+    is_enforced(&bed, "inc", &simulator, 16).await;
 }
 
 /// I27.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::ledger::CampaignLedger;
 use super::pass::Pass;
 use crate::api::identity_provider::Access;
 use crate::plan::desired::{Desired, SelectedKey};
-use crate::plan::failure::Stop;
+use crate::plan::failure::{ProviderFault, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::tally::Tally;
 
@@ -49,6 +50,28 @@ pub struct Asked {
     pub accept_ledger_loss: bool,
 }
 
+/// A fault that the passes of one target meet.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Which.
+    pub fault: ProviderFault,
+    /// What the provider said, in our words.
+    pub message: String,
+    /// When it was met first.
+    pub since: Timestamp,
+    /// What the last pass had found when it met it.
+    pub found: Option<Tally>,
+    /// Nothing is tried before, whoever wakes the policy.
+    pub until: Instant,
+}
+
+impl Trouble {
+    /// Whether it lasts until a pass is complete: what comes before a bad answer says nothing about the next one.
+    pub fn outlives_progress(&self) -> bool {
+        self.fault != ProviderFault::Unreachable
+    }
+}
+
 /// One target of a run.
 #[derive(Default)]
 pub struct TargetRun {
@@ -68,6 +91,10 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
+    /// What keeps passes from going on although the tenant may look well to a probe.
+    pub trouble: Option<Trouble>,
+    /// Whether the provider refuses to end sessions; not asked again until an edit or a new token.
+    pub sessions_refused: bool,
     /// Complete passes in a row that left accounts to causes that may pass.
     pub retries: u32,
     /// Whether a pass has ended since this run began or its token changed, or something that a human must correct
@@ -87,12 +114,24 @@ impl TargetRun {
         }
     }
 
+    /// Keeps the running pass for later, its open batch closed and everything stored. Where that fails, it is ended.
+    pub async fn rest(&mut self) {
+        if let (Some(pass), Some(ledger)) = (&mut self.pass, &mut self.ledger)
+            && let Err(error) = pass.close(ledger).await
+        {
+            tracing::warn!(%error, "a batch could not be closed; its accounts are read before anything is sent");
+            (self.pass, self.ledger) = (None, None);
+        }
+    }
+
     /// Begins a new pass at the next slice.
     pub fn restart(&mut self) {
         self.pass = None;
         self.next_look = None;
         self.stop = None;
         self.failures = 0;
+        self.trouble = None;
+        self.sessions_refused = false;
         self.retries = 0;
         self.looked = false;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::confirm::Confirm;
@@ -11,7 +11,7 @@ use super::dereference::{self, Ready, State, Target};
 use super::ledger::{CampaignLedger, LoadError};
 use super::native;
 use super::pass::{Halt, Pass, Progress, Work};
-use super::runs::{Asked, TargetRun};
+use super::runs::{Asked, TargetRun, Trouble};
 use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
@@ -29,6 +29,9 @@ use crate::status::TargetOutcome;
 
 /// A verification that is younger serves a pass as well as a new one.
 const VERIFIED_RECENTLY: Duration = Duration::from_secs(60);
+/// How long a pass is kept while the tenant does not answer. Whoever is protected or excluded is asked for at its
+/// beginning, so after a long outage a new one begins.
+const KEPT_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// The rest before the next pass where a listing changed each time it was read.
 const MOVED_REST: Duration = Duration::from_secs(10);
 
@@ -100,10 +103,16 @@ pub async fn advance(
             if let Some(entry) = context.registry.get(&ready.id) {
                 outcome.health = entry.health;
             }
+            // A probe asks less than a pass: that it is answered well ends no trouble that each pass meets.
+            if let (Health::Ready, Some(trouble)) = (&outcome.health, &run.trouble) {
+                let Trouble { fault, message, since, .. } = trouble.clone();
+                outcome.health = Health::NotReady { fault, message, since };
+            }
             next
         }
     };
-    outcome.running = run.pass.as_ref().map(|pass| pass.counts().tally());
+    let found_before = || run.trouble.as_ref()?.found.clone();
+    outcome.running = run.pass.as_ref().map(|pass| pass.tally()).or_else(found_before);
     outcome.complete = run.complete.clone();
     Slice { outcome, next }
 }
@@ -137,7 +146,13 @@ impl Driver<'_> {
         match &outcome.health {
             Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
             health @ (Health::Unverified | Health::NotReady { .. }) => {
-                run.put_down().await;
+                let is_brief = matches!(health, Health::NotReady { fault, since, .. }
+                    if fault.passes() && Timestamp::now().duration_since(*since) < KEPT_FOR);
+                if is_brief {
+                    run.rest().await;
+                } else {
+                    run.put_down().await;
+                }
                 // A tenant that a human has to mend cannot be looked at; it is, as soon as it is mended.
                 run.looked |= matches!(health, Health::NotReady { fault, .. } if !fault.passes());
                 return schedule::STALLED_RETRY;
@@ -147,9 +162,15 @@ impl Driver<'_> {
             run.put_down().await;
             return Duration::from_secs(1);
         }
+        if let Some(rest) = run.trouble.as_ref().and_then(|t| t.until.checked_duration_since(Instant::now())) {
+            return rest;
+        }
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
-                run.failures = 0;
+                let is_over = matches!(progress, Progress::Complete);
+                if is_over || !run.trouble.as_ref().is_some_and(Trouble::outlives_progress) {
+                    (run.failures, run.trouble) = (0, None);
+                }
                 run.stop = None;
                 self.answered();
                 self.go_on(run, progress)
@@ -194,7 +215,9 @@ impl Driver<'_> {
         if run.pass.is_none() {
             ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
         }
-        let pass = run.pass.get_or_insert_with(|| Box::new(Pass::new(&ready, self.rules(cutoff))));
+        let sessions_refused = run.sessions_refused;
+        let new = || Box::new(Pass::new(&ready, self.rules(cutoff), sessions_refused));
+        let pass = run.pass.get_or_insert_with(new);
         let mut work = Work {
             ready: &ready,
             ledger,
@@ -213,6 +236,7 @@ impl Driver<'_> {
         } else {
             pass.advance(&mut work, deadline).await
         };
+        run.sessions_refused = pass.sessions_refused;
         match worked {
             Err(halt @ (Halt::Stopped | Halt::Stale | Halt::Tenant(_))) => {
                 pass.close(work.ledger).await?;
@@ -307,7 +331,7 @@ impl Driver<'_> {
                 MOVED_REST
             }
             Progress::Complete => {
-                run.complete = run.pass.take().map(|pass| pass.counts().tally());
+                run.complete = run.pass.take().map(|pass| pass.tally());
                 run.looked = true;
                 let wait = if run.complete.as_ref().is_some_and(Tally::retries) {
                     run.retries = run.retries.saturating_add(1);
@@ -374,8 +398,16 @@ impl Driver<'_> {
                 error.kind,
                 ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
             );
+        let found = run.pass.as_ref().map(|pass| pass.tally());
         if !believed {
             run.pass = None;
+        }
+        let since = run.trouble.as_ref().map_or(Timestamp::now(), |trouble| trouble.since);
+        let wait = self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)));
+        // A tenant that is throttled keeps its pace by its limiter.
+        if fault != ProviderFault::Throttled {
+            let until = Instant::now() + wait;
+            run.trouble = Some(Trouble { fault, message: error.to_string(), since, found, until });
         }
         if self.context.registry.fault(
             &self.ready.id,
@@ -387,7 +419,7 @@ impl Driver<'_> {
             tracing::info!(provider = ?self.ready.id, %error, "the tenant does not answer as it should");
             self.context.wake_provider(&self.ready.id);
         }
-        self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)))
+        wait
     }
 
     fn pause(&self, run: &mut TargetRun) -> Duration {

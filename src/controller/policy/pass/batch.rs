@@ -106,6 +106,8 @@ enum Sent {
     Gone,
     /// Nobody knows whether it arrived.
     Unclear(ProviderError),
+    /// Nothing was sent, because an answer about the account cannot be read.
+    Unreadable,
     /// Nothing was sent, because of the tenant or because writing stopped.
     Unsent(ProviderError),
 }
@@ -117,9 +119,12 @@ impl Sent {
             Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
             Sent::Refused(_) => "refused",
             Sent::Unclear(_) => "unclear",
-            Sent::Seen { written: false, .. } | Sent::NotDue(_) | Sent::Gone | Sent::Later | Sent::Unsent(_) => {
-                "not_sent"
-            }
+            Sent::Seen { written: false, .. }
+            | Sent::NotDue(_)
+            | Sent::Gone
+            | Sent::Later
+            | Sent::Unreadable
+            | Sent::Unsent(_) => "not_sent",
         }
     }
 }
@@ -192,8 +197,9 @@ impl Pass {
             .collect()
             .await;
         let mut halt = None;
+        let is_outage = fuse.blown().is_some();
         for (due, sent) in ended {
-            if let Some(error) = self.ended(work, due, sent) {
+            if let Some(error) = self.ended(work, due, sent, is_outage) {
                 halt.get_or_insert(error);
             }
         }
@@ -211,7 +217,7 @@ impl Pass {
     }
 
     /// Takes in what became of one write. Returns the error that stops the rest.
-    fn ended(&mut self, work: &mut Work<'_>, mut due: Due, sent: Sent) -> Option<ProviderError> {
+    fn ended(&mut self, work: &mut Work<'_>, mut due: Due, sent: Sent, is_outage: bool) -> Option<ProviderError> {
         if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
             due.row.account.mark = account.mark;
         }
@@ -255,6 +261,15 @@ impl Pass {
                 self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
             }
             (Sent::Unclear(_), _) => self.waiting.push(Waiting::after(UNCLEAR_READ, due)),
+            (Sent::Unreadable, _) | (Sent::Unsent(_), _) if !is_outage && self.stumbles_again(due.key) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                let verdict = Verdict::Failed(FailureCategory::Transient);
+                self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
+            }
+            (Sent::Unreadable, _) => {
+                work.ledger.ledger.close_unsent(&[due.key]);
+                self.waiting.push(Waiting::after(UNCLEAR_READ, due));
+            }
             (Sent::Unsent(error), _) => {
                 self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
                 return Some(error);
@@ -358,12 +373,16 @@ impl Pass {
                     halt = Some(error);
                     continue;
                 }
+                Read::Unreadable if self.stumbles_again(due.key) => Verdict::Failed(FailureCategory::Transient),
+                Read::Unreadable => {
+                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
+                    continue;
+                }
                 Read::Gone => {
                     work.ledger.ledger.close_unsent(&[due.key]);
                     Verdict::Skip(SkipReason::Gone)
                 }
                 Read::Refused => Verdict::Failed(FailureCategory::Forbidden),
-                Read::Unreadable => Verdict::Unknown("the account cannot be read after a write"),
             };
             self.counts.settle(due.row.origin, &due.row.account.id.0, settled);
         }
@@ -448,11 +467,12 @@ async fn require(
             }
             Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
             Err(error) if concerns_tenant(&error) => return Sent::Unsent(error),
+            Err(error) if error.kind == ErrorKind::ResponseInvalid => return Sent::Unreadable,
             Err(_) => return Sent::Refused(Refusal::Forbidden),
         }
     }
     let sent = send_one(provider, id, gate).await;
-    if let Sent::Unsent(_) = &sent {
+    if let Sent::Unsent(_) | Sent::Unreadable = &sent {
         tenant.release(&key);
     }
     sent
@@ -473,6 +493,7 @@ async fn send_one(provider: &dyn Provider, id: &AccountId, gate: &Gate) -> Sent 
             ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
             ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),
             ErrorKind::NotFound => missing(provider, id).await,
+            ErrorKind::ResponseInvalid => Sent::Unreadable,
             _ => Sent::Unsent(error),
         },
     }
@@ -483,6 +504,7 @@ async fn missing(provider: &dyn Provider, id: &AccountId) -> Sent {
     match gone(provider, id).await {
         Read::Gone => Sent::Gone,
         Read::Failed(error) => Sent::Unsent(error),
-        Read::Account(_) | Read::Refused | Read::Unreadable => Sent::Refused(Refusal::Forbidden),
+        Read::Unreadable => Sent::Unreadable,
+        Read::Account(_) | Read::Refused => Sent::Refused(Refusal::Forbidden),
     }
 }

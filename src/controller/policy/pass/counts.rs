@@ -110,14 +110,9 @@ impl Counts {
         }
     }
 
-    /// Counts an entry that names two accounts.
-    pub fn ambiguous(&mut self, place: &Place) {
-        self.by_key.add_failure(place.to_string(), FailureCategory::Ambiguous);
-    }
-
-    /// Counts an entry that the provider does not let us look for.
-    pub fn refused(&mut self, place: &Place) {
-        self.by_key.add_failure(place.to_string(), FailureCategory::Forbidden);
+    /// Counts an entry of which no account is known, and why.
+    pub fn failed(&mut self, place: &Place, category: FailureCategory) {
+        self.by_key.add_failure(place.to_string(), category);
     }
 
     /// Counts an entry whose account is known to have changed, without a call.

@@ -38,12 +38,15 @@ use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey, Refusal};
 use crate::plan::observed::AccountId;
+use crate::plan::tally::Tally;
 use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
 use crate::telemetry::metrics::Metrics;
 
 /// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
 const CONFIRMATIONS: u32 = 3;
+/// Failed calls about one account, or look-ups of one key, that are the tenant's trouble still.
+const STUMBLES: u8 = 2;
 
 /// What a pass works with during one slice.
 pub struct Work<'a> {
@@ -81,6 +84,12 @@ impl Work<'_> {
 
     fn entry_key(&self, key: &crate::plan::observed::UserKey) -> EntryKey {
         EntryKey::new(&self.ready.connection.tenant.id, key)
+    }
+
+    /// How many accounts a page is asked for.
+    fn page_size(&self) -> u64 {
+        let asked = self.ready.spec.page_size.and_then(|size| u64::try_from(size).ok());
+        asked.unwrap_or(self.capabilities().page_size.into()).max(1)
     }
 
     /// The provider's clock, else ours.
@@ -156,14 +165,19 @@ pub struct Pass {
     batch: Option<Batch>,
     waiting: Vec<Waiting>,
     sessions: VecDeque<AccountId>,
-    sessions_refused: bool,
+    /// Whether the provider refuses to end sessions, by its plan or for want of a right.
+    pub sessions_refused: bool,
     counts: Counts,
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
     suspects: Vec<(Due, Refusal)>,
     /// Calls about one account that failed while the tenant answered others.
     stumbles: HashMap<AccountKey, u8>,
+    /// The same for look-ups of keys.
+    key_stumbles: HashMap<EntryKey, u8>,
     accepted: bool,
+    /// Why a listing ended before its end. Whoever it has shown is asked first.
+    cut_short: Option<ProviderError>,
     /// How many reads are begun together next; the first time as many as may be on the way.
     reads_at_once: usize,
     round: u32,
@@ -171,8 +185,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass over what `ready` wants, by these rules.
-    pub fn new(ready: &Ready, rules: Rules) -> Self {
+    /// A pass over what `ready` wants, by these rules. `sessions_refused`: the provider has refused to end sessions before.
+    pub fn new(ready: &Ready, rules: Rules, sessions_refused: bool) -> Self {
         let own = ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.own_account.as_ref());
         let tenant = &ready.connection.tenant.id;
         Self {
@@ -189,12 +203,14 @@ impl Pass {
             batch: None,
             waiting: Vec::new(),
             sessions: VecDeque::new(),
-            sessions_refused: false,
+            sessions_refused,
             counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
             read_verdicts: HashMap::new(),
             suspects: Vec::new(),
             stumbles: HashMap::new(),
+            key_stumbles: HashMap::new(),
             accepted: false,
+            cut_short: None,
             reads_at_once: 0,
             round: 0,
             due_in_round: false,
@@ -202,8 +218,8 @@ impl Pass {
     }
 
     /// What was found so far.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn tally(&self) -> Tally {
+        Tally { sessions_refused: self.sessions_refused, ..self.counts.tally() }
     }
 
     /// Works until `deadline`.
@@ -237,6 +253,8 @@ impl Pass {
                 tokio::time::sleep_until(next).await;
             } else if !self.suspects.is_empty() {
                 self.accept_refusals(work);
+            } else if let Some(error) = self.cut_short.take() {
+                return Err(Halt::Tenant(error));
             } else if self.next_round(work) {
                 continue;
             } else {
@@ -299,7 +317,7 @@ impl Pass {
 
     /// Whether the pass goes on without this account: a later round of the listings does not take it up again.
     fn is_left_out(&self, key: &AccountKey) -> bool {
-        self.stumbles.get(key).is_some_and(|stumbles| *stumbles > 2)
+        self.stumbles.get(key).is_some_and(|stumbles| *stumbles > STUMBLES)
     }
 
     /// What is known of an account besides its row.

@@ -202,6 +202,7 @@ pub(super) async fn gone(provider: &dyn Provider, id: &AccountId) -> Read {
         Ok(found) if found.is_empty() => Read::Gone,
         Ok(_) => Read::Refused,
         Err(error) if concerns_tenant(&error) => Read::Failed(error),
+        Err(error) if error.kind == ErrorKind::ResponseInvalid => Read::Unreadable,
         Err(_) => Read::Refused,
     }
 }

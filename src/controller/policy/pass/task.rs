@@ -9,13 +9,15 @@ use tokio::time::Instant;
 use super::counts::Origin;
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::{Halt, Pass, Work, concerns_tenant};
+use super::{CONFIRMATIONS, Halt, Pass, STUMBLES, Work, concerns_tenant};
+use crate::api::FailureCategory;
 use crate::controller::policy::dereference::Ready;
+use crate::plan::capabilities::Paging;
 use crate::plan::decide::Verdict;
 use crate::plan::desired::{NamedSet, Place, SelectedKey};
 use crate::plan::guard::{self, Unresolved};
 use crate::plan::ledger::State;
-use crate::plan::listing::ListingCheck;
+use crate::plan::listing::{ListingCheck, ListingFault};
 use crate::plan::observed::{Account, AccountId, Cursor, Listing, SetKind, UserKey};
 use crate::plan::userlist::folded;
 use crate::provider::{ErrorKind, ProviderError};
@@ -40,11 +42,29 @@ pub struct Reading {
     listing: Listing,
     cursor: Option<Cursor>,
     check: ListingCheck,
+    /// Pages with somebody on them, and how many people they showed.
+    pages: u32,
+    shown: usize,
+    /// How often it was read before.
+    round: u32,
+    /// Whether this round has shown somebody whom those before it did not.
+    shows_more: bool,
 }
 
 impl Reading {
     fn new(listing: Listing) -> Self {
-        Self { check: ListingCheck::new(&listing, MAX_PAGES), listing, cursor: None }
+        let check = ListingCheck::new(&listing, MAX_PAGES);
+        Self { listing, cursor: None, check, pages: 0, shown: 0, round: 0, shows_more: false }
+    }
+
+    /// Whether rows may have moved between its pages of `size`, so that only reading it again tells that nobody was missed.
+    fn may_have_missed(&self, paging: Paging, size: u64) -> bool {
+        let fits = self.pages < 2 && (self.shown as u64) < size;
+        paging == Paging::Offset && !fits && self.shows_more && self.round < CONFIRMATIONS
+    }
+
+    fn again(&self) -> Self {
+        Self { round: self.round + 1, ..Self::new(self.listing.clone()) }
     }
 }
 
@@ -92,7 +112,14 @@ impl Search {
         self.wanted.entry(folded(&key.key)).or_default().push((purpose, key));
     }
 
-    fn offer(&mut self, account: &Account, received: Instant) {
+    /// Whether there are keys that no account has shown yet.
+    fn lacks_some(&self) -> bool {
+        self.wanted.keys().any(|key| !self.found.contains_key(key))
+    }
+
+    /// Takes in one row. Whether it shows somebody whom no row has shown.
+    fn offer(&mut self, account: &Account, received: Instant) -> bool {
+        let mut is_new = false;
         let mut keys = vec![UserKey::Id(account.id.0.clone())];
         keys.extend(account.username.iter().map(|name| UserKey::Username(name.clone())));
         keys.extend(account.emails.iter().map(|email| UserKey::Email(email.clone())));
@@ -102,9 +129,11 @@ impl Search {
                 let found = self.found.entry(key).or_default();
                 if found.iter().all(|row| row.account.id != account.id) {
                     found.push(Row { account: account.clone(), received, origin: Origin::Key });
+                    is_new = true;
                 }
             }
         }
+        is_new
     }
 }
 
@@ -188,7 +217,15 @@ impl Pass {
                     let row = |account| Row { account, received, origin: Origin::Key };
                     self.found(work, purpose, &key, accounts.into_iter().map(row).collect())?;
                 }
-                Err(error) if purpose == Purpose::Select && !concerns_tenant(&error) => self.counts.refused(&key.place),
+                Err(error) if purpose == Purpose::Select && !concerns_tenant(&error) => {
+                    self.counts.failed(&key.place, FailureCategory::Forbidden);
+                }
+                Err(error)
+                    if purpose == Purpose::Select && fuse.blown().is_none() && self.key_stumbles_again(work, &key) =>
+                {
+                    tracing::debug!(%error, "one entry cannot be looked up; the next pass tries again");
+                    self.counts.failed(&key.place, FailureCategory::Transient);
+                }
                 Err(error) => {
                     self.tasks.push_front(Task::Key(purpose, key));
                     halt = Some(error);
@@ -201,8 +238,7 @@ impl Pass {
     /// Whether one listing costs fewer calls than asking for each selected key.
     fn listing_is_cheaper(&self, work: &Work<'_>) -> bool {
         let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
-        let size = work.ready.spec.page_size.and_then(|size| u64::try_from(size).ok());
-        let size = size.unwrap_or(work.capabilities().page_size.into()).max(1);
+        let size = work.page_size();
         let keys = work.ready.desired.selection.keys.len() as u64;
         users.is_some_and(|users| users / size + 2 < keys)
     }
@@ -257,9 +293,16 @@ impl Pass {
                 let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
                 self.counts.nobody(&key.place, known_before);
             }
-            (Purpose::Select, None, Some(_)) => self.counts.ambiguous(&key.place),
+            (Purpose::Select, None, Some(_)) => self.counts.failed(&key.place, FailureCategory::Ambiguous),
         }
         Ok(())
+    }
+
+    /// Counts a failed look-up of one key while the tenant answers others. Whether the pass goes on without it by now.
+    fn key_stumbles_again(&mut self, work: &Work<'_>, key: &SelectedKey) -> bool {
+        let stumbles = self.key_stumbles.entry(work.entry_key(&key.key)).or_default();
+        *stumbles = stumbles.saturating_add(1);
+        *stumbles > STUMBLES
     }
 
     async fn resolve_set(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
@@ -292,29 +335,63 @@ impl Pass {
         else {
             return Ok(());
         };
-        let page = work.provider().list(&reading.listing, reading.cursor.as_ref()).await.map_err(Halt::Tenant)?;
+        let page = match work.provider().list(&reading.listing, reading.cursor.as_ref()).await {
+            Ok(page) => page,
+            Err(error) if kind == Kind::List && error.kind == ErrorKind::ResponseInvalid => {
+                self.cut_short(error);
+                return Ok(());
+            }
+            Err(error) => return Err(Halt::Tenant(error)),
+        };
         let received = Instant::now();
+        let mut incomplete = None;
         if let Err(fault) = reading.check.take(&page) {
-            return Err(match (kind, self.tasks.front()) {
-                (Kind::Exclude, Some(Task::ExcludeMembers(place, _))) => {
-                    tracing::warn!(%fault, "the members of an exclusion cannot be listed completely");
-                    Halt::Stop(guard::exclusion_unresolved(place, Unresolved::CutShort))
+            let error = ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string());
+            match (kind, fault) {
+                (Kind::List, ListingFault::Short { .. }) => incomplete = Some(error),
+                (Kind::List, _) => {
+                    self.cut_short(error);
+                    return Ok(());
                 }
-                _ => Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())),
-            });
+                (Kind::Exclude, _) => return Err(self.exclusion_cut_short(error)),
+                (Kind::Search, _) => return Err(Halt::Tenant(error)),
+            }
         }
         reading.cursor = page.next;
+        reading.pages += u32::from(!page.accounts.is_empty());
+        reading.shown += page.accounts.len();
         let ended = reading.cursor.is_none();
+        let (paging, size) = (work.capabilities().paging, work.page_size());
         match kind {
-            Kind::Exclude => self.excluded.extend(page.accounts.iter().map(|a| work.account_key(&a.id))),
-            Kind::Search => page.accounts.iter().for_each(|account| self.search.offer(account, received)),
+            Kind::Exclude => {
+                for account in &page.accounts {
+                    reading.shows_more |= self.excluded.insert(work.account_key(&account.id));
+                }
+                if ended && reading.may_have_missed(paging, size) {
+                    **reading = reading.again();
+                    return Ok(());
+                }
+            }
+            Kind::Search => {
+                for account in &page.accounts {
+                    reading.shows_more |= self.search.offer(account, received);
+                }
+                // The first time everybody who is found is new, and whoever is missing may have been missed.
+                reading.shows_more |= reading.round == 0;
+                if ended && self.search.lacks_some() && reading.may_have_missed(paging, size) {
+                    **reading = reading.again();
+                    return Ok(());
+                }
+            }
             Kind::List => self.rows.extend(page.accounts.into_iter().map(|account| Row {
                 account,
                 received,
                 origin: Origin::Listing,
             })),
         }
-        if ended {
+        if let Some(error) = incomplete {
+            self.cut_short(error);
+        } else if ended {
             match (kind, self.tasks.pop_front()) {
                 (Kind::Search, _) => self.end_search(work)?,
                 (Kind::List, Some(task)) if self.round == 0 => self.listings.push(task),
@@ -322,6 +399,20 @@ impl Pass {
             }
         }
         Ok(())
+    }
+
+    /// Ends a listing that does not come to its end, so that this pass cannot be complete any more. Rows that came before
+    /// are as good as ever.
+    fn cut_short(&mut self, error: ProviderError) {
+        self.tasks.pop_front();
+        self.cut_short.get_or_insert(error);
+    }
+
+    /// What an exclusion means whose members cannot be listed completely.
+    fn exclusion_cut_short(&self, error: ProviderError) -> Halt {
+        let Some(Task::ExcludeMembers(place, _)) = self.tasks.front() else { return Halt::Tenant(error) };
+        tracing::warn!(%error, "the members of an exclusion cannot be listed completely");
+        Halt::Stop(guard::exclusion_unresolved(place, Unresolved::CutShort))
     }
 
     fn end_search(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
