@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use password_reset_operator::api::FailureCategory;
 use password_reset_operator::plan::capabilities::Visibility;
 use password_reset_operator::plan::decide::{
-    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_unclear, after_write, decide, is_fresh,
+    AccountStates, Decision, Facts, Rules, Verdict, after_refusal, after_write, decide, is_fresh,
 };
 use password_reset_operator::plan::evidence::TenantEvidence;
 use password_reset_operator::plan::ledger::{
@@ -582,7 +582,8 @@ impl Campaign {
                 Answer::Refused => after_refusal(&intent, Refusal::Rejected, rules.refusal_tag, at(world.now)),
                 Answer::Unclear => {
                     let read = world.answer(i, true);
-                    after_unclear(&intent, &read, &rules, at(world.now))
+                    let facts = Facts { entry: Some(intent), complete: true, ..Facts::default() };
+                    decide(&read, &facts, &rules, at(world.now))
                 }
             };
             self.take(world, i, decision);

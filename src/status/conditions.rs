@@ -125,3 +125,24 @@ pub(super) fn bounded(text: &str, max: usize) -> String {
 pub(super) fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_nanosecond().div_euclid(1_000_000_000) as i64).unwrap_or(time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_taken_over_only_where_the_same_was_said_about_the_same_generation() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut before = Conditions::new(&[], 1, now);
+        before.set(ConditionType::Ready, Truth::True, Reason::Enforced, "5 enforced");
+        let before = before.into_list();
+        let said =
+            |generation, type_, truth, reason| Conditions::new(&before, generation, now).said(type_, truth, reason);
+        use ConditionType::{Changed, Ready};
+        assert_eq!(said(1, Ready, Truth::True, Reason::Enforced), Some("5 enforced"));
+        assert_eq!(said(2, Ready, Truth::True, Reason::Enforced), None);
+        assert_eq!(said(1, Ready, Truth::False, Reason::Enforced), None);
+        assert_eq!(said(1, Ready, Truth::True, Reason::Changed), None);
+        assert_eq!(said(1, Changed, Truth::True, Reason::Enforced), None);
+    }
+}

@@ -314,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn another_word_or_another_tenant_is_news() {
+        let refused = report(&outcome(failing(ProviderFault::AuthenticationFailed), None), Some(&verified()), at(1));
+        assert_eq!(refused.difference, Difference::Words);
+        let other = observed::Tenant { id: "https://other.cloud.looker.com".into(), ..tenant(Enforceable::Yes) };
+        let moved = report(&outcome(Health::Ready, Some(other)), Some(&verified()), at(1));
+        assert_eq!(moved.difference, Difference::Words);
+    }
+
+    #[test]
+    fn trouble_is_a_warning_and_its_end_is_none() {
+        let refused = report(&outcome(failing(ProviderFault::AuthenticationFailed), None), Some(&verified()), at(1));
+        assert_eq!(refused.events.iter().map(|event| event.warning).collect::<Vec<_>>(), [true]);
+        let well = report(&outcome(Health::Ready, Some(tenant(Enforceable::Yes))), Some(&refused.status), at(2));
+        assert_eq!(well.events.iter().map(|event| event.warning).collect::<Vec<_>>(), [false]);
+    }
+
+    #[test]
     fn the_number_of_users_alone_is_no_news() {
         let mut grown = tenant(Enforceable::Yes);
         grown.users = Some(121);

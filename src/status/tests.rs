@@ -486,6 +486,27 @@ fn a_message_breaks_failed_and_skipped_down() {
 }
 
 #[test]
+fn the_parts_of_a_sum_add_up_over_targets() {
+    let targets = [2, 3].map(|disabled| {
+        let tally = Tally { skipped: [(SkipReason::Disabled, disabled)].into(), ..done() };
+        TargetOutcome { complete: Some(tally), ..target("a") }
+    });
+    let status = report(&policy(targets.into()), None, at(0)).status;
+    let said = &condition(&status, ConditionType::Enforced).unwrap().message;
+    assert!(said.ends_with("5 skipped (Disabled 5)"), "{said}");
+}
+
+#[test]
+fn a_pass_that_has_found_as_many_as_the_one_before_a_restart_is_believed() {
+    let mut outcome =
+        policy(vec![TargetOutcome { running: Some(Tally { pending: 10, ..Tally::default() }), ..target("a") }]);
+    let before = report(&outcome, None, at(0)).status;
+    outcome.targets[0].running = Some(Tally { enforced: 10, ..Tally::default() });
+    let status = report(&outcome, Some(&before), at(60)).status;
+    assert_eq!(status.targets[0].counts.unwrap().enforced, 10);
+}
+
+#[test]
 fn that_sessions_are_not_ended_is_said_of_whichever_target_it_holds() {
     let refused = Tally { sessions_refused: true, ..done() };
     for targets in [[done(), refused.clone()], [refused, done()]] {

@@ -141,11 +141,39 @@ pub(super) fn summary(found: &Findings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::policy_status::Counts;
 
     #[test]
     fn a_text_is_cut_between_characters() {
         assert_eq!(cut("aäb", 2), "a");
         assert_eq!(cut("aäb", 3), "aä");
         assert_eq!(cut("abc", 10), "abc");
+    }
+
+    #[test]
+    fn each_sentence_says_what_and_of_how_many() {
+        let found = |counts: Counts| Findings { counts, ..Findings::default() };
+        let two = || found(Counts { targeted: 3, enforced: 2, pending: 1, ..Counts::default() });
+        let one = || found(Counts { targeted: 1, enforced: 1, ..Counts::default() });
+        let many = found(Counts { targeted: 7, pending: 7, ..Counts::default() });
+        let sentences = [
+            (
+                provider_not_ready("IdentityProvider/p1", Reason::Unreachable, "no answer"),
+                "IdentityProvider/p1 is not Ready (Unreachable): no answer",
+            ),
+            (provider_unverified("IdentityProvider/p1"), "IdentityProvider/p1 has not been verified yet"),
+            (
+                enforced(&two()),
+                "nobody can go on without a new password; 2 accounts have still to change it: 2 enforced, 1 pending",
+            ),
+            (awaiting(&one()), "1 account has still to change it: 1 enforced"),
+            (pending(&two()), "nothing was required of 1 account yet: 2 enforced, 1 pending"),
+            (pending(&many), "nothing was required of 7 accounts yet: 7 pending"),
+            (drift(1), "somebody else took the requirement from 1 account before the password was changed"),
+            (summary(&Findings::default()), "no accounts"),
+        ];
+        for (said, wanted) in sentences {
+            assert_eq!(said, wanted);
+        }
     }
 }

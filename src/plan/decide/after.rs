@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::rules::{decide, judge, no_password_here};
+use super::rules::{judge, no_password_here};
 use super::{Decision, Facts, FailureCategory, Rules, SkipReason, Verdict};
 use crate::plan::ledger::{Entry, Refusal, State};
 use crate::plan::observed::{Account, Mark};
@@ -10,7 +10,7 @@ use crate::plan::observed::{Account, Mark};
 /// What an accepted write led to. `intent` is the entry that was recorded before it, `seen` the account as the answer
 /// to the write or the read-back shows it.
 ///
-/// `Wait(t)` asks for another read at `t`, which goes through [`decide`] like any other (with [`Facts::complete`]), and
+/// `Wait(t)` asks for another read at `t`, which goes through [`decide`](super::decide) like any other (with [`Facts::complete`]), and
 /// ends in `Enforced`, `Changed`, one more `Require` where the provider permits it, or `Failed(WriteNotEffective)`.
 /// `NeedsRead` asks for a whole read where the answer does not show the mark.
 pub fn after_write(intent: &Entry, seen: &Account, rules: &Rules) -> Decision {
@@ -30,13 +30,6 @@ pub fn after_write(intent: &Entry, seen: &Account, rules: &Rules) -> Decision {
 pub fn after_refusal(intent: &Entry, refusal: Refusal, tag: u32, at: Timestamp) -> Decision {
     let entry = intent.with(State::Refused { refusal, tag }, at);
     Decision { verdict: Verdict::Failed(refusal.into()), record: Some(entry) }
-}
-
-/// What an authoritative read after an unclear answer to a write means. The intent stays open unless the read shows
-/// that the write arrived or that the owner changed the password; it is never taken as "had no effect" before the
-/// settle time is over, and never counts as an accepted write.
-pub fn after_unclear(intent: &Entry, read: &Account, rules: &Rules, now: Timestamp) -> Decision {
-    decide(read, &Facts { entry: Some(*intent), complete: true, ..Facts::default() }, rules, now)
 }
 
 /// Whether the sessions of an account are to be ended now: `seen` shows the mark, whoever set it, and they have not been

@@ -2,15 +2,15 @@
 //!
 //! The order of the rules is the meaning: each is one block, the first that fits decides. Nothing here writes or reads;
 //! [`Verdict::Require`] asks the engine to write, [`Verdict::NeedsRead`] to complete the row. What a write led to goes
-//! through [`after_write`], [`after_refusal`] or [`after_unclear`] and comes out as what to remember.
+//! through [`after_write`] or [`after_refusal`] and comes out as what to remember; after an unclear answer the account is
+//! read and decided like any other, and the intent that stays open is part of what is remembered about it.
 //!
-//! An entry found as [`State::Intended`] in a loaded ledger (a crash in mid-write) needs no function of its own: the
-//! account is read and decided like any other, and the intent is part of what is remembered about it.
+//! An entry found as [`State::Intended`] in a loaded ledger (a crash in mid-write) needs no function of its own either.
 
 mod after;
 mod rules;
 
-pub use after::{after_refusal, after_unclear, after_write, nobody, sessions_due};
+pub use after::{after_refusal, after_write, nobody, sessions_due};
 pub use rules::{decide, is_fresh};
 
 use jiff::Timestamp;

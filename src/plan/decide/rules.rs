@@ -106,13 +106,6 @@ pub(super) fn judge(
 
     // Rule 6: a mark was seen at or after the cutoff, and it is gone.
     let entry = entry.filter(|entry| !outdated(entry, account, rules));
-    if let Some(entry) = entry.filter(|entry| matches!(entry.state, State::Cleared { .. })) {
-        // Sticky, also where the owner signs in later: only a newer mark of another campaign can tell more.
-        let superseded = !shows_changes && newest_mark(Some(entry), facts).is_some();
-        if !superseded {
-            return Verdict::Cleared.into();
-        }
-    }
     if account.mark == Mark::Unmarked {
         if shows_changes {
             if let Some(entry) = entry.filter(|entry| is_counted_mark(entry, rules)) {
@@ -143,6 +136,7 @@ pub(super) fn judge(
             return cleared(entry, account, rules);
         }
     }
+    // Sticky, also where the owner signs in later: only a newer mark of another campaign could tell more, above.
     if let Some(Entry { state: State::Cleared { .. }, .. }) = entry {
         return Verdict::Cleared.into();
     }

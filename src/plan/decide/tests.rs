@@ -481,6 +481,8 @@ fn with_an_age_a_mark_that_went_by_a_change_is_not_cleared_when_the_change_is_to
     let rules = Rules { rolling: true, ..class_a() };
     // Marked long ago and standing; cleared by an admin.
     assert_eq!(verdict(&due(), &knowing(own_mark(BEFORE + 5, BEFORE)), &rules), Verdict::Cleared);
+    // Seen marked within the second of the change: it cannot be told that the change came later.
+    assert_eq!(verdict(&due(), &knowing(own_mark(BEFORE, BEFORE - 90)), &rules), Verdict::Cleared);
     // Marked long ago, changed soon after; not looked at until the change was too old.
     assert_eq!(verdict(&due(), &knowing(own_mark(BEFORE - 50, BEFORE - 90)), &rules), Verdict::Require);
 }
@@ -586,7 +588,9 @@ fn a_refused_account_is_not_written_again_until_generation_or_reconcile_token_ch
 #[test]
 fn after_an_unclear_answer_the_account_is_read_then_decided_and_never_written_blindly() {
     let intent = entry(State::Intended, NOW - 5);
-    let after = |account: &Account, rules| after_unclear(&intent, account, &rules, account.answered_at);
+    let after = |account: &Account, rules| {
+        decide(account, &Facts { complete: true, ..knowing(intent) }, &rules, account.answered_at)
+    };
     let arrived = after(&marked(), class_a());
     assert_eq!(arrived, Decision { verdict: Verdict::Enforced, record: Some(own_mark(NOW, BEFORE)) });
     assert_eq!(after(&changed(NOW), class_a()).verdict, Verdict::Changed);
