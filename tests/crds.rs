@@ -216,6 +216,13 @@ fn cases() -> Vec<Case> {
         },
         Case {
             kinds: POLICIES,
+            field: "spec.requirement.passwordChangedAfter",
+            says: "too far ahead",
+            accepted: requirement(json!({ "passwordChangedAfter": "9998-12-31T23:59:59Z" })),
+            refused: requirement(json!({ "passwordChangedAfter": "9999-12-31T23:59:59Z" })),
+        },
+        Case {
+            kinds: POLICIES,
             field: "spec.targets",
             says: "two targets have the same providerRef",
             accepted: policy(json!({ "targets": [

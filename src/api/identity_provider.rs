@@ -296,7 +296,8 @@ pub struct PingOne {
         validation = rules::HTTPS
     )]
     pub auth_url: Option<String>,
-    /// The Secret with the keys clientID and clientSecret.
+    /// The Secret with the keys clientID and clientSecret of a worker application whose token endpoint authentication
+    /// method is Client Secret Basic, which is the default.
     pub credentials_secret_ref: SecretRef,
 }
 

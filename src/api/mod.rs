@@ -52,8 +52,8 @@ pub const PAUSED_ANNOTATION: &str = "passwordreset.dev/paused";
 /// `status.lastHandledReconcile`.
 pub const RECONCILE_ANNOTATION: &str = "passwordreset.dev/reconcile";
 
-/// Annotation on a policy: go on although the ledger is lost. The value is the token that the condition's message
-/// shows.
+/// Annotation on a policy: go on although the ledger is lost. The value is any token; take the annotation away afterwards,
+/// since it accepts later losses as well.
 pub const ACCEPT_LEDGER_LOSS_ANNOTATION: &str = "passwordreset.dev/accept-ledger-loss";
 
 /// `status.observedGeneration` of an object that no operator has looked at yet. The API server fills it in on

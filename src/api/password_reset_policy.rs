@@ -137,6 +137,9 @@ pub struct Requirement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == timestamp(int(self))")
         .message("write whole seconds, for example 2026-11-20T22:00:00Z: providers compare in whole seconds")
+        .reason(Reason::FieldValueInvalid),
+        validation = Rule::new("self < timestamp('9999-01-01T00:00:00Z')")
+        .message("this is too far ahead for any calendar: is the year a typing error?")
         .reason(Reason::FieldValueInvalid))]
     pub password_changed_after: Option<Time>,
     /// No password may be older than this many days: 1 to 3650. Only where the provider shows when a password was

@@ -46,6 +46,10 @@ impl ProviderId {
 /// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
 const SHOWS_AFTER: Duration = Duration::from_secs(28);
 
+/// How long an accepted write speaks against a tenant that refuses them all. Rights are seldom taken away in between, and
+/// then it takes some more refusals to tell.
+const ACCEPTED_FOR: Duration = Duration::from_secs(3600);
+
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
     /// The tenant's identity.
@@ -53,6 +57,7 @@ pub struct SharedTenant {
     /// The one limiter.
     pub limiter: Arc<Limiter>,
     written: Mutex<Written>,
+    accepted_at: Mutex<Option<Instant>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -72,6 +77,16 @@ impl SharedTenant {
         }
         written.add(account, now);
         true
+    }
+
+    /// A write was accepted now, whoever sent it.
+    pub fn accepts(&self) {
+        *locked(&self.accepted_at) = Some(Instant::now());
+    }
+
+    /// Whether a write was accepted not long ago, so that the tenant does not refuse them all.
+    pub fn has_accepted(&self) -> bool {
+        locked(&self.accepted_at).is_some_and(|at| at.elapsed() < ACCEPTED_FOR)
     }
 
     /// Gives back a claim whose write was not sent.
@@ -255,6 +270,7 @@ impl Registry {
                 id: id.to_owned(),
                 limiter: Limiter::starting(limits.into(), id, started),
                 written: Mutex::new(Written::begin(Instant::now())),
+                accepted_at: Mutex::new(None),
             })
         });
         tenant.clone()
@@ -374,6 +390,45 @@ mod tests {
         // One start for all, so that differences are exact.
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
+    }
+
+    fn object(registry: &Registry, name: &str, limits: [i32; 3], verified_once: bool) {
+        let [rate, burst, concurrent] = limits;
+        let spec: IdentityProviderSpec = serde_json::from_value(serde_json::json!({
+            "monoCloud": {"baseURL": "https://acme.example", "credentialsSecretRef": {"name": "key"}},
+            "rateLimit": {"requestsPerSecond": rate, "burst": burst, "maxConcurrentRequests": concurrent},
+        }))
+        .unwrap();
+        registry.tenant("acme", &spec);
+        let entry = Entry {
+            spec,
+            allowed_namespaces: None,
+            tenant_id: Some("acme".into()),
+            connection: None,
+            health: Health::Unverified,
+            verified: None,
+            verified_once,
+            has_outcome: verified_once,
+            fingerprint: 0,
+            probes: Probes::default(),
+        };
+        registry.put(ProviderId::Namespaced("team".into(), name.into()), entry);
+    }
+
+    #[test]
+    fn the_lowest_limits_of_the_objects_that_were_verified_hold() {
+        let registry = Registry::new(Instant::now());
+        let limits = || {
+            let limits = locked(&registry.0).tenants["acme"].limiter.limits();
+            (limits.requests_per_second, limits.burst, limits.max_concurrent_requests)
+        };
+        object(&registry, "first", [50, 20, 8], false);
+        assert_eq!(limits(), (50.0, 20, 8), "its own, while it is looked at for the first time");
+        object(&registry, "first", [50, 20, 8], true);
+        object(&registry, "stranger", [1, 1, 1], false);
+        assert_eq!(limits(), (50.0, 20, 8), "naming a tenant is no reason to slow it down");
+        object(&registry, "second", [80, 10, 9], true);
+        assert_eq!(limits(), (50.0, 10, 8), "each of the limits is the lowest");
     }
 
     #[test]

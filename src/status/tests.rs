@@ -539,6 +539,14 @@ fn samples_keep_their_first_time_and_the_targets_take_turns() {
 }
 
 #[test]
+fn samples_of_many_targets_fill_their_room_and_no_more() {
+    let targets = ["a", "b", "c"].map(|name| TargetOutcome { complete: Some(failed(20)), ..target(name) });
+    let status = report(&policy(targets.into()), None, at(0)).status;
+    let of = |name: &str| status.failures.iter().filter(|sample| sample.target == name).count();
+    assert_eq!((of("a"), of("b"), of("c")), (7, 7, 6));
+}
+
+#[test]
 fn the_order_in_which_failures_are_found_is_not_said() {
     let sample = |n: u32| Sample { subject: format!("id-{n}"), category: FailureCategory::Rejected };
     let mut tally = failed(0);

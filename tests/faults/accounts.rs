@@ -248,6 +248,27 @@ async fn an_answer_before_a_write_that_cannot_be_read_is_no_refusal() {
     is_enforced(&bed, "second", &simulator, USERS as usize).await;
 }
 
+/// I4, for a policy that names nobody else: what another one of the tenant has just been allowed tells whose fault it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_may_not_be_written_take_nothing_from_the_other_policies_of_their_tenant() {
+    let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("forbidden").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, fast()).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    let user = |index: u32| simulator.user_at(index).id;
+    let refused =
+        |index| CallFault::always(monocloud::FORCE_RESET, When::Before, Action::Status(403)).for_user(&user(index));
+    simulator.set(with((0..6).map(refused).collect()));
+    let listed = |users: std::ops::Range<u32>| json!({"scope": "Selected", "users": users.map(|index| json!({"id": user(index)})).collect::<Vec<_>>()});
+    bed.enforce("others", "mc", listed(6..USERS)).await;
+    bed.policy_says("others", "Ready", "True Enforced", &[]).await;
+    bed.enforce("admins", "mc", listed(0..6)).await;
+    let view = bed.policy_says("admins", "Ready", "False PartiallyFailed", &["Forbidden 6"]).await;
+    assert_eq!(view.condition("ProviderReady"), "True Verified", "{:#}", view.0["status"]);
+    assert_eq!(simulator.requirements().len(), USERS as usize - 6);
+}
+
 /// I33.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_shows_a_minute_late_is_waited_for_and_not_sent_again() {

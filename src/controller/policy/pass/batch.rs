@@ -27,7 +27,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 const UNCLEAR_READ: Duration = Duration::from_secs(1);
 /// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
 const TENANT_REFUSAL: usize = 5;
-/// The same for writes that are found invalid, which says more about the account.
+/// The same for writes that are found invalid, which says more about the account, and where the tenant has accepted a write
+/// of another pass not long ago.
 const TENANT_REJECTION: usize = 20;
 
 /// An account that is due.
@@ -206,7 +207,7 @@ impl Pass {
         if let Some(batch) = &mut self.batch {
             in_order(&mut batch.0);
         }
-        if let Some((kind, message)) = self.refusal_of_the_tenant() {
+        if let Some((kind, message)) = self.refusal_of_the_tenant(work) {
             return Err(Halt::Tenant(ProviderError::new(kind, "require a change", message)));
         }
         match halt {
@@ -281,12 +282,13 @@ impl Pass {
     }
 
     /// What the refusals so far say about the tenant, while it has not accepted one write.
-    fn refusal_of_the_tenant(&self) -> Option<(ErrorKind, &'static str)> {
+    fn refusal_of_the_tenant(&self, work: &Work<'_>) -> Option<(ErrorKind, &'static str)> {
         if self.accepted {
             return None;
         }
         let forbidden = self.suspects.iter().filter(|(_, refusal)| *refusal == Refusal::Forbidden).count();
-        if forbidden >= TENANT_REFUSAL {
+        let has_accepted = work.ready.connection.tenant.has_accepted();
+        if forbidden >= if has_accepted { TENANT_REJECTION } else { TENANT_REFUSAL } {
             let message = "the tenant refuses every write: grant the credential the right to require password changes";
             return Some((ErrorKind::PermissionDenied, message));
         }
@@ -299,6 +301,7 @@ impl Pass {
 
     /// A write was accepted: refusals so far were about their accounts, not about the tenant.
     fn accept(&mut self, work: &mut Work<'_>) {
+        work.ready.connection.tenant.accepts();
         if !self.accepted {
             self.accepted = true;
             self.accept_refusals(work);
