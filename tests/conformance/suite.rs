@@ -104,7 +104,7 @@ macro_rules! chapter {
     ); };
     ($subject:ty, finding) => { sentences!($subject, finding:
         an_id_and_an_address_find_exactly_their_account
-        an_address_ignores_case_and_an_id_does_not
+        an_address_ignores_case_and_an_id_in_another_case_is_nobody_elses
         a_key_costs_one_call
         a_key_that_nobody_has_finds_nobody
         a_key_is_data_and_never_syntax
