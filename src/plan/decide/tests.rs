@@ -323,6 +323,17 @@ fn cleared_is_sticky_until_a_mark_is_seen_again_or_a_change() {
 }
 
 #[test]
+fn a_mark_that_is_back_is_measured_by_the_change_that_shows_now_unless_our_own_write_may_have_made_it() {
+    let again = Account { changed: ChangeTime::At(at(T - 1)), ..marked() };
+    for (writes, baseline) in [(0, T - 1), (1, BEFORE)] {
+        let cleared = Entry { writes, ..entry(State::Cleared { baseline: Baseline::at(at(BEFORE)) }, T + 9) };
+        let back = Entry { writes, ..own_mark(NOW, baseline) };
+        let decision = Decision { verdict: Verdict::Enforced, record: Some(back) };
+        assert_eq!(judged(&again, &knowing(cleared), &class_a()), decision, "{writes}");
+    }
+}
+
+#[test]
 fn a_mark_that_was_seen_before_t_does_not_count() {
     for rules in [class_a(), class_b()] {
         assert_eq!(verdict(&due(), &knowing(own_mark(T - 5, BEFORE)), &rules), Verdict::Require);
