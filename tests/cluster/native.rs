@@ -56,6 +56,29 @@ async fn one_call_requires_everybody_is_never_sent_again_and_stragglers_are_requ
     history.assert_sound();
 }
 
+/// A tenant may take longer to list than the operator works on one policy at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_takes_many_slices_is_read_once_before_the_call_and_once_after_it() {
+    const PEOPLE: u32 = 40;
+    let tenant = Tenant::simulated(Vendor::Looker, Options::new(Population::with(PEOPLE, &[]))).await;
+    let mut bed = Bed::new("native-slow").await;
+    bed.start().await;
+    let slow = json!({"pageSize": 2, "rateLimit": {"requestsPerSecond": 2, "burst": 1, "maxConcurrentRequests": 1}});
+    tenant.connect(&bed, "tenant", slow).await;
+    bed.provider_until("tenant", "Ready", |p| p.condition("Ready") == "True Verified").await;
+    let verified = tenant.simulator().count(looker::LIST_USERS);
+    bed.policy("inc", tenant.policy("tenant", everybody())).await;
+    let simulator = tenant.simulator();
+    let sent = |_: &View| simulator.count(looker::FORCE_ALL) == 1;
+    bed.policy_until("inc", "the call is sent", sent).await;
+    // With the caller's own account, which has no password; a listing ends with its last page.
+    let pages = u64::from(PEOPLE) / 2 + 1;
+    let before = simulator.count(looker::LIST_USERS) - verified;
+    assert!((pages..=pages + 1).contains(&before), "{before} pages of {pages}, and what a probe asks for");
+    bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
+    assert_eq!(calls(&tenant), (1, 0));
+}
+
 async fn refused(name: &str, options: Options, protect: bool, says: &str) {
     let tenant = Tenant::simulated(Vendor::Looker, options).await;
     let mut bed = Bed::new(name).await;

@@ -12,7 +12,7 @@ use crate::plan::decide::{Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
 use crate::plan::listing::ListingCheck;
-use crate::plan::observed::{Account, Listing, Tenant};
+use crate::plan::observed::{Account, Cursor, Listing, Tenant};
 use crate::plan::step::Step;
 use crate::plan::tenant_native::{Circumstances, Inquiry, Outcome, is_known_changed, refused_because};
 use crate::provider::{ErrorKind, ProviderError};
@@ -35,38 +35,60 @@ pub async fn advance(
             if matches!(progress, Progress::Complete) {
                 record(work, Some(EverybodyStage::Closed)).await?;
             }
-            return Ok(progress);
+            Ok(progress)
         }
-        Some(EverybodyStage::Closed) => return pass.advance(work, deadline).await,
+        Some(EverybodyStage::Closed) => pass.advance(work, deadline).await,
         // Sent without a clear answer, or before a crash: it may still be at work, so it is not asked about at once.
         Some(EverybodyStage::Open) => {
             let since =
                 work.ledger.ledger.everybody().map_or(0, |everybody| seconds(work.now()).saturating_sub(everybody.at));
             let rest = pass.rules.settle_seconds.saturating_sub(since);
-            if rest > 0 {
+            if rest > 0 && !pass.call_answered {
                 return Ok(Progress::Wait(Instant::now() + Duration::from_secs(rest.into())));
             }
-            inquire(work, false).await?;
+            inquire(pass, work, deadline).await
         }
-        None if pass.surveyed => return pass.advance(work, deadline).await,
-        None => {
-            if !survey(pass, work, tenant).await? {
+        None if pass.surveyed => pass.advance(work, deadline).await,
+        None => match survey(pass, work, tenant, deadline).await? {
+            None => Ok(Progress::More),
+            Some(false) => {
                 pass.surveyed = true;
-                return pass.advance(work, deadline).await;
+                pass.advance(work, deadline).await
             }
-            send(work).await?;
-            inquire(work, true).await?;
-        }
+            Some(true) => {
+                send(work).await?;
+                pass.call_answered = true;
+                inquire(pass, work, deadline).await
+            }
+        },
     }
-    Ok(Progress::More)
 }
 
-/// Looks at everybody before the call. Returns whether anybody is due. *Errors*: a stop that says who would be hit who
-/// must not.
-async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<bool, Halt> {
+/// A listing of the whole tenant that goes on from slice to slice: nothing is decided before its end.
+pub struct Roster {
+    check: ListingCheck,
+    cursor: Option<Cursor>,
+    accounts: Vec<Account>,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        let check = ListingCheck::new(&Listing::Tenant, MAX_PAGES);
+        Self { check, cursor: None, accounts: Vec::new() }
+    }
+}
+
+/// Looks at everybody before the call. Returns whether anybody is due, `None` where the deadline came first. *Errors*: a stop
+/// that says who would be hit who must not.
+async fn survey(
+    pass: &mut Pass,
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    deadline: Instant,
+) -> Result<Option<bool>, Halt> {
+    let Some(rows) = everybody(pass, work, deadline).await? else { return Ok(None) };
     let (mut due, mut known_changed) = (false, 0);
     let now = work.now();
-    let rows = everybody(work).await?;
     for account in &rows {
         let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
         let facts = pass.facts(work, key, true);
@@ -89,7 +111,7 @@ async fn survey(pass: &Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<boo
         states: desired.account_states,
         known_changed,
     });
-    guard::tenant_native_refused(&refused).map_or(Ok(due), |stop| Err(Halt::Stop(stop)))
+    guard::tenant_native_refused(&refused).map_or(Ok(Some(due)), |stop| Err(Halt::Stop(stop)))
 }
 
 /// Records the intent and sends the call. After an unclear answer the intent stays open.
@@ -108,10 +130,11 @@ async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
 }
 
 /// Finds out by one listing what the recorded intent means, and records that.
-async fn inquire(work: &mut Work<'_>, answered: bool) -> Result<(), Halt> {
-    let Some(intent) = work.ledger.ledger.everybody() else { return Ok(()) };
-    let mut inquiry = Inquiry::new(intent, answered);
-    for account in &everybody(work).await? {
+async fn inquire(pass: &mut Pass, work: &mut Work<'_>, deadline: Instant) -> Result<Progress, Halt> {
+    let Some(intent) = work.ledger.ledger.everybody() else { return Ok(Progress::More) };
+    let Some(rows) = everybody(pass, work, deadline).await? else { return Ok(Progress::More) };
+    let mut inquiry = Inquiry::new(intent, std::mem::take(&mut pass.call_answered));
+    for account in &rows {
         let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
         inquiry.row(account, work.ledger.ledger.entry(&key).as_ref());
     }
@@ -120,7 +143,8 @@ async fn inquire(work: &mut Work<'_>, answered: bool) -> Result<(), Halt> {
         Outcome::SendAgain => None,
         Outcome::OneByOne => Some(EverybodyStage::Closed),
     };
-    record(work, stage).await
+    record(work, stage).await?;
+    Ok(Progress::More)
 }
 
 async fn record(work: &mut Work<'_>, stage: Option<EverybodyStage>) -> Result<(), Halt> {
@@ -133,23 +157,22 @@ async fn record(work: &mut Work<'_>, stage: Option<EverybodyStage>) -> Result<()
     Ok(work.ledger.save().await?)
 }
 
-/// One complete listing of the tenant.
-async fn everybody(work: &mut Work<'_>) -> Result<Vec<Account>, Halt> {
-    let mut check = ListingCheck::new(&Listing::Tenant, MAX_PAGES);
-    let mut cursor = None;
-    let mut accounts: Vec<Account> = Vec::new();
-    loop {
-        let page = work.provider().list(&Listing::Tenant, cursor.as_ref()).await.map_err(Halt::Tenant)?;
-        if let Err(fault) = check.take(&page) {
-            return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));
-        }
-        accounts.extend(page.accounts);
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(accounts);
-        }
+/// One complete listing of the tenant, or `None` where the deadline came first; the next slice goes on there.
+async fn everybody(pass: &mut Pass, work: &Work<'_>, deadline: Instant) -> Result<Option<Vec<Account>>, Halt> {
+    while Instant::now() < deadline {
         if work.may_write && !(work.gate)() {
             return Err(Halt::Stopped);
         }
+        let roster = pass.roster.get_or_insert_default();
+        let page = work.provider().list(&Listing::Tenant, roster.cursor.as_ref()).await.map_err(Halt::Tenant)?;
+        if let Err(fault) = roster.check.take(&page) {
+            return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));
+        }
+        roster.accounts.extend(page.accounts);
+        roster.cursor = page.next;
+        if roster.cursor.is_none() {
+            return Ok(pass.roster.take().map(|roster| roster.accounts));
+        }
     }
+    Ok(None)
 }

@@ -31,6 +31,7 @@ use self::task::{Search, Task};
 use super::confirm::Confirm;
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;
+use super::native::Roster;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
@@ -153,6 +154,10 @@ pub struct Pass {
     pub rules: Rules,
     /// Whether everybody was looked at before the one call for everybody, and nobody was due.
     pub surveyed: bool,
+    /// The listing of everybody that is being read for that call.
+    pub roster: Option<Roster>,
+    /// Whether that call was answered well and nobody has looked yet at what it did.
+    pub call_answered: bool,
     own: Option<AccountKey>,
     protected: HashSet<AccountKey>,
     excluded: HashSet<AccountKey>,
@@ -192,6 +197,8 @@ impl Pass {
         Self {
             rules,
             surveyed: false,
+            roster: None,
+            call_answered: false,
             own: own.map(|id| AccountKey::new(tenant, id)),
             protected: HashSet::new(),
             excluded: HashSet::new(),
