@@ -47,14 +47,14 @@ pub struct Reading {
     shown: usize,
     /// How often it was read before.
     round: u32,
-    /// Whether this round has shown somebody whom those before it did not.
+    /// Whether this round has shown somebody whom those before it did not; the first one may always have missed somebody.
     shows_more: bool,
 }
 
 impl Reading {
     fn new(listing: Listing) -> Self {
         let check = ListingCheck::new(&listing, MAX_PAGES);
-        Self { listing, cursor: None, check, pages: 0, shown: 0, round: 0, shows_more: false }
+        Self { listing, cursor: None, check, pages: 0, shown: 0, round: 0, shows_more: true }
     }
 
     /// Whether rows may have moved between its pages of `size`, so that only reading it again tells that nobody was missed.
@@ -64,7 +64,7 @@ impl Reading {
     }
 
     fn again(&self) -> Self {
-        Self { round: self.round + 1, ..Self::new(self.listing.clone()) }
+        Self { round: self.round + 1, shows_more: false, ..Self::new(self.listing.clone()) }
     }
 }
 
@@ -376,8 +376,6 @@ impl Pass {
                 for account in &page.accounts {
                     reading.shows_more |= self.search.offer(account, received);
                 }
-                // The first time everybody who is found is new, and whoever is missing may have been missed.
-                reading.shows_more |= reading.round == 0;
                 if ended && self.search.lacks_some() && reading.may_have_missed(paging, size) {
                     **reading = reading.again();
                     return Ok(());
