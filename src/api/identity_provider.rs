@@ -61,7 +61,7 @@ pub struct IdentityProviderSpec {
     pub block: ProviderBlock,
 
     /// How hard the tenant may be called. The limit is shared by every policy on this tenant; when several objects
-    /// name one tenant, the lowest of their limits applies.
+    /// name one tenant, the lowest limits of those that were verified apply.
     #[serde(default)]
     pub rate_limit: RateLimit,
 

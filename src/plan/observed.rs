@@ -117,6 +117,17 @@ impl Account {
     }
 }
 
+/// Those of `accounts` that `key` names, each once, in their order: a provider's search may find more and find one twice.
+pub fn matching(key: &UserKey, accounts: impl IntoIterator<Item = Account>) -> Vec<Account> {
+    let mut named: Vec<Account> = Vec::new();
+    for account in accounts {
+        if account.matches(key) && named.iter().all(|known| known.id != account.id) {
+            named.push(account);
+        }
+    }
+    named
+}
+
 /// How a policy names one user. Its `Debug` prints the kind only, since values are personal data.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UserKey {

@@ -10,9 +10,9 @@ use crate::plan::observed::{Account, Mark};
 /// What an accepted write led to. `intent` is the entry that was recorded before it, `seen` the account as the answer
 /// to the write or the read-back shows it.
 ///
-/// `Wait(t)` asks for another read at `t`, which goes through [`decide`](super::decide) like any other (with [`Facts::complete`]), and
-/// ends in `Enforced`, `Changed`, one more `Require` where the provider permits it, or `Failed(WriteNotEffective)`.
-/// `NeedsRead` asks for a whole read where the answer does not show the mark.
+/// `Wait(t)` asks for another read at `t`, which goes through [`decide`](super::decide) like any other (with
+/// [`Facts::complete`]), and ends in `Enforced`, `Changed`, one more `Require` where the provider permits it, or
+/// `Failed(WriteNotEffective)`. `NeedsRead` asks for a whole read where the answer does not show the mark.
 pub fn after_write(intent: &Entry, seen: &Account, rules: &Rules) -> Decision {
     let sent = Entry { writes: intent.writes.saturating_add(1).min(3), ..intent.with(State::Sent, seen.answered_at) };
     let judged = if let Some(reason) = no_password_here(seen) {

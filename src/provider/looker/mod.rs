@@ -31,7 +31,7 @@ use super::http::{Auth, Base, Http, HttpSettings, Listed, Request, Response, Tok
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
-    Account, AccountId, Credential, Cursor, Enforceable, Listing, Mark, Page, SetKind, Tenant, UserKey,
+    Account, AccountId, Credential, Cursor, Enforceable, Listing, Mark, Page, SetKind, Tenant, UserKey, matching,
 };
 use crate::plan::step::{Applied, Step};
 
@@ -400,13 +400,7 @@ impl Provider for Looker {
                 let query = [("fields", USER_FIELDS), ("email", email.as_str())];
                 let found: Vec<(User, _)> = self.search(FIND, &["users", "search"], &query).await?;
                 // `_` and `%` are wildcards there, and `_` is common in addresses.
-                let mut accounts: Vec<Account> = Vec::new();
-                let mut take = |account: Account| {
-                    if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
-                        accounts.push(account);
-                    }
-                };
-                found.into_iter().for_each(|(user, at)| take(user.account(at)));
+                let mut accounts = matching(key, found.into_iter().map(|(user, at)| user.account(at)));
                 // People sign in by the address of the credential, which the search for users does not look at. It is
                 // unique, so that nobody else has it where it is all that the user has.
                 let signs_in_by_it =

@@ -28,6 +28,7 @@ use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
     Account, AccountId, ChangeTime, Credential, Cursor, Enforceable, Listing, Mark, Page, SetKind, Tenant, UserKey,
+    matching,
 };
 use crate::plan::step::{Applied, Step};
 
@@ -322,16 +323,11 @@ impl Provider for MonoCloud {
         let term = wire::search_term(value);
         let query = [("filter", term.as_str()), BY_CREATION];
         let (users, _) = self.rows::<User>(FIND, About::Tenant, &["users"], &query, MOST_SEARCH_PAGES).await?;
-        let mut accounts: Vec<Account> = Vec::new();
-        for (user, answered_at) in users {
-            let account = user
-                .account(Depth::Row, answered_at)
-                .map_err(|message| ProviderError::new(ErrorKind::ResponseInvalid, FIND, message))?;
-            if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
-                accounts.push(account);
-            }
-        }
-        Ok(accounts)
+        let accounts = users.iter().map(|(user, answered_at)| user.account(Depth::Row, *answered_at));
+        let accounts: Vec<Account> = accounts
+            .collect::<Result<_, _>>()
+            .map_err(|message| ProviderError::new(ErrorKind::ResponseInvalid, FIND, message))?;
+        Ok(matching(key, accounts))
     }
 
     async fn complete(&self, row: Account) -> Result<Account, ProviderError> {

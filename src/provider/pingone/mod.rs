@@ -30,7 +30,7 @@ use super::http::{Auth, Base, ClientAuth, Http, HttpSettings, Request, Response,
 use super::{ClockReading, ErrorKind, Gate, Provider, ProviderError};
 use crate::plan::capabilities::{Capabilities, Keys, Paging, Visibility};
 use crate::plan::observed::{
-    Account, AccountId, Credential, Cursor, Enforceable, Listing, Mark, Page, SetKind, Tenant, UserKey,
+    Account, AccountId, Credential, Cursor, Enforceable, Listing, Mark, Page, SetKind, Tenant, UserKey, matching,
 };
 use crate::plan::step::{Applied, Step};
 
@@ -443,13 +443,7 @@ impl Provider for PingOne {
         let Some(filter) = filter else { return Ok(Vec::new()) };
         let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
         let found: Vec<(User, _)> = self.all(FIND, About::Tenant("list users"), &["users"], &query).await?;
-        let mut accounts: Vec<Account> = Vec::new();
-        for account in found.into_iter().map(|(user, at)| user.account(at)) {
-            if account.matches(key) && accounts.iter().all(|known| known.id != account.id) {
-                accounts.push(account);
-            }
-        }
-        Ok(accounts)
+        Ok(matching(key, found.into_iter().map(|(user, at)| user.account(at))))
     }
 
     async fn complete(&self, mut row: Account) -> Result<Account, ProviderError> {

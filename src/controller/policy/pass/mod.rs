@@ -19,6 +19,7 @@ pub mod rows;
 pub mod task;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -317,9 +318,7 @@ impl Pass {
     /// Counts a failed call about one account while the tenant answers others. Whether it is the account's own trouble by
     /// now, so that the pass goes on without it.
     fn stumbles_again(&mut self, key: AccountKey) -> bool {
-        let stumbles = self.stumbles.entry(key).or_default();
-        *stumbles = stumbles.saturating_add(1);
-        self.is_left_out(&key)
+        too_many(&mut self.stumbles, key)
     }
 
     /// Whether the pass goes on without this account: a later round of the listings does not take it up again.
@@ -355,6 +354,13 @@ fn concerns_tenant(error: &ProviderError) -> bool {
                 | ErrorKind::ResponseInvalid
                 | ErrorKind::PermissionDenied
         )
+}
+
+/// Counts one more failed call in `stumbles`. Whether `key` has had more of them than the tenant can be blamed for.
+fn too_many<K: Eq + Hash>(stumbles: &mut HashMap<K, u8>, key: K) -> bool {
+    let failed = stumbles.entry(key).or_default();
+    *failed = failed.saturating_add(1);
+    *failed > STUMBLES
 }
 
 /// How old a row is by our own monotonic clock.

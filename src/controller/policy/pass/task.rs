@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::counts::Origin;
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::{CONFIRMATIONS, Halt, Pass, STUMBLES, Work, concerns_tenant};
+use super::{CONFIRMATIONS, Halt, Pass, Work, concerns_tenant, too_many};
 use crate::api::FailureCategory;
 use crate::controller::policy::dereference::Ready;
 use crate::plan::capabilities::Paging;
@@ -221,7 +221,9 @@ impl Pass {
                     self.counts.failed(&key.place, FailureCategory::Forbidden);
                 }
                 Err(error)
-                    if purpose == Purpose::Select && fuse.blown().is_none() && self.key_stumbles_again(work, &key) =>
+                    if purpose == Purpose::Select
+                        && fuse.blown().is_none()
+                        && too_many(&mut self.key_stumbles, work.entry_key(&key.key)) =>
                 {
                     tracing::debug!(%error, "one entry cannot be looked up; the next pass tries again");
                     self.counts.failed(&key.place, FailureCategory::Transient);
@@ -296,13 +298,6 @@ impl Pass {
             (Purpose::Select, None, Some(_)) => self.counts.failed(&key.place, FailureCategory::Ambiguous),
         }
         Ok(())
-    }
-
-    /// Counts a failed look-up of one key while the tenant answers others. Whether the pass goes on without it by now.
-    fn key_stumbles_again(&mut self, work: &Work<'_>, key: &SelectedKey) -> bool {
-        let stumbles = self.key_stumbles.entry(work.entry_key(&key.key)).or_default();
-        *stumbles = stumbles.saturating_add(1);
-        *stumbles > STUMBLES
     }
 
     async fn resolve_set(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
