@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use simulators::{MonoCloud, Options};
 
-use crate::bed::{Bed, fast};
+use crate::bed::{Bed, View, fast};
 use crate::support::{enforced, eventually, holder, required_again, slow, writes};
 use crate::tenant::{Tenant, Vendor};
 
@@ -84,15 +84,20 @@ async fn with_a_tenth_of_a_processor_the_lease_is_kept_or_given_up_cleanly_and_n
     assert_eq!(required_again(tenant.simulator()), 0);
 }
 
-/// The decisions about time are tested with clocks of their own; this is the whole process under a clock that lies, where
-/// the library that does it (Debian: faketime) is installed.
+/// The library that shows a process another time, where it is installed (Debian: faketime). The decisions about time are
+/// tested with clocks of their own; these tests are about the whole process.
+fn lying_clock() -> Option<&'static str> {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    if Path::new(library).exists() {
+        return Some(library);
+    }
+    println!("not run here: {library} is missing; the Debian package faketime has it");
+    None
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_an_hour_off_or_runs_at_another_speed_changes_nothing() {
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-    if !Path::new(library).exists() {
-        println!("not run here: {library} is missing; the Debian package faketime has it");
-        return;
-    }
+    let Some(library) = lying_clock() else { return };
     for (name, time) in [("ahead", "+1h"), ("behind", "-1h"), ("fast", "+0 x2"), ("slow", "+0 x0.5")] {
         let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(30)).await;
         let mut bed = Bed::new(name).await;
@@ -105,6 +110,43 @@ async fn a_clock_that_is_an_hour_off_or_runs_at_another_speed_changes_nothing() 
         bed.policy("inc", tenant.policy("tenant", json!({}))).await;
         let done = bed.policy_until("inc", "everybody required", enforced).await;
         assert_eq!(done.count("enforced"), 30, "{time}");
+        assert_eq!(required_again(tenant.simulator()), 0, "{time}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_by_ten_years_in_mid_run_stops_the_writes_with_both_times_named_until_it_is_right() {
+    let Some(library) = lying_clock() else { return };
+    for (name, time) in [("future", "+3650d"), ("past", "-3650d")] {
+        let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(60)).await;
+        let mut bed = Bed::new(name).await;
+        bed.elects().await;
+        let clock = bed.file("clock");
+        let show = |time: &str| std::fs::write(&clock, time).expect("the clock's file");
+        show("+0");
+        for (setting, value) in [
+            ("LD_PRELOAD", library),
+            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8")),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ] {
+            bed.set(setting, value);
+        }
+        bed.start().await;
+        tenant.connect(&bed, "tenant", json!({"rateLimit": {"requestsPerSecond": 5, "burst": 5}})).await;
+        bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+        eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 3).await;
+        show(time);
+        let stalled = |p: &View| p.condition("Stalled") == "True ProviderResponseInvalid";
+        let stopped = bed.policy_until("inc", "neither clock is believed", stalled).await;
+        let before = writes(tenant.simulator());
+        assert!(before < 60, "{time}: the campaign was over before the clock jumped");
+        assert!(stopped.message("Ready").contains("ours says"), "{}", stopped.message("Ready"));
+        show("+0");
+        let look = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "the clock is right"}}});
+        bed.patch_policy("inc", look).await;
+        let done = bed.policy_until("inc", "everybody required", enforced).await;
+        assert_eq!(done.count("enforced"), 60, "{time}");
         assert_eq!(required_again(tenant.simulator()), 0, "{time}");
     }
 }

@@ -175,7 +175,7 @@ impl Bed {
 
     /// One more process of the operator, with a log of its own and these settings beside those that were set.
     pub async fn replica(&self, name: &str, settings: &[(&str, &str)]) -> Replica {
-        let log = self.plane.folder().join(format!("{}-{name}.log", self.namespace));
+        let log = self.file(&format!("{name}.log"));
         Replica { process: self.spawn(&log, settings).await, log, name: name.to_owned() }
     }
 
@@ -243,8 +243,13 @@ impl Bed {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    fn log(&self) -> std::path::PathBuf {
-        self.plane.folder().join(format!("{}.log", self.namespace))
+    fn log(&self) -> PathBuf {
+        self.file("operator.log")
+    }
+
+    /// A place for a file of this bed alone.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.plane.folder().join(format!("{}-{name}", self.namespace))
     }
 
     /// Waits until the policy is as `wanted` says and returns it.
