@@ -24,9 +24,9 @@ histories: needs ## Of the soak: decisions under 10,000 random histories
 	@seed=$$(date +%s); echo "PROPTEST_RNG_SEED=$$seed"; PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$${PROPTEST_CASES:-10000} \
 	  $(CARGO) test --locked --quiet --package password-reset-operator --test decisions
 
-full-length: needs ## Of the soak: faults of watches, leases and settle times as they are shipped, some minutes
+full-length: needs ## Of the soak: faults of watches, leases and settle times as they are shipped, and crowds of policies
 	@FULL_LENGTH=1 $(CARGO) test --locked --package password-reset-operator --test faults -- \
-	  --nocapture watches replicas stops accounts transport http2
+	  --nocapture watches replicas stops accounts transport http2 many_policies hundreds_of_policies
 
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check

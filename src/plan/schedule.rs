@@ -107,7 +107,7 @@ fn fraction(parts: &[&[u8]]) -> f64 {
     }
     let digest = hash.finalize();
     let bits = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    f64::from(bits) / 4_294_967_296.0
 }
 
 #[cfg(test)]

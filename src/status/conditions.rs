@@ -145,4 +145,22 @@ mod tests {
         assert_eq!(said(1, Ready, Truth::True, Reason::Changed), None);
         assert_eq!(said(1, Changed, Truth::True, Reason::Enforced), None);
     }
+
+    #[test]
+    fn lists_that_differ_in_one_word_of_one_condition_do_not_say_the_same() {
+        let list = |type_, truth, reason, generation, message| {
+            let mut list = Conditions::new(&[], generation, Timestamp::UNIX_EPOCH);
+            list.set(ConditionType::Changed, Truth::False, Reason::AwaitingUsers, "5 of 9");
+            list.set(type_, truth, reason, message);
+            list.into_list()
+        };
+        use ConditionType::{Enforced, Ready};
+        let one = list(Ready, Truth::True, Reason::Enforced, 1, "5 enforced");
+        assert!(same_words(&one, &list(Ready, Truth::True, Reason::Enforced, 1, "9 enforced")));
+        assert!(!same_words(&one, &list(Enforced, Truth::True, Reason::Enforced, 1, "5 enforced")));
+        assert!(!same_words(&one, &list(Ready, Truth::False, Reason::Enforced, 1, "5 enforced")));
+        assert!(!same_words(&one, &list(Ready, Truth::True, Reason::Changed, 1, "5 enforced")));
+        assert!(!same_words(&one, &list(Ready, Truth::True, Reason::Enforced, 2, "5 enforced")));
+        assert!(!same_words(&one, &one[..1]));
+    }
 }

@@ -333,7 +333,7 @@ fn failures(standings: &[Standing<'_>], before: &PasswordResetPolicyStatus, now:
     let mut taken: Vec<Vec<FailureSample>> = by_target.iter().map(|_| Vec::new()).collect();
     let mut room = SAMPLES;
     let mut moved = true;
-    while moved && room > 0 {
+    while moved {
         moved = false;
         for (from, to) in by_target.iter_mut().zip(&mut taken) {
             if room > 0

@@ -596,6 +596,15 @@ fn the_reconcile_token_is_echoed_and_kept() {
     let later = report(&complete(done()), Some(&first), at(60));
     assert_eq!(later.status.last_handled_reconcile.as_deref(), Some("token-1"));
     assert_eq!(later.difference, Difference::None);
+    let again = PolicyOutcome { handled_reconcile: Some("token-2".into()), ..complete(done()) };
+    assert_eq!(report(&again, Some(&first), at(60)).difference, Difference::Words);
+}
+
+#[test]
+fn what_is_said_of_a_new_generation_is_no_counter() {
+    let first = report(&complete(done()), None, at(0)).status;
+    let edited = PolicyOutcome { generation: 4, ..complete(done()) };
+    assert_eq!(report(&edited, Some(&first), at(60)).difference, Difference::Words);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use simulators::{Looker, MonoCloud, Options, PingOne};
 use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use crate::bed::{Bed, cutoff, fast, merge};
+use crate::bed::{Bed, at_full_length, cutoff, fast, merge};
 use crate::support::{create, objects};
 
 fn enforce(targets: Value) -> Value {
@@ -134,19 +134,20 @@ async fn what_is_written_stays_small_however_large_the_object_is() {
     assert!(bed.log_text().len() < 200_000, "the log has {} bytes", bed.log_text().len());
 }
 
-/// C6. Policies on one user set share one tenant: each account is written once and all policies are done.
+/// C6. Policies on one user set share one tenant: each account is written once and all policies are done. A thousand at
+/// full length.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_policies_on_the_same_people_ask_each_of_them_once_and_all_report_it() {
-    const POLICIES: usize = 200;
+async fn hundreds_of_policies_on_the_same_people_ask_each_of_them_once_and_all_report_it() {
+    let policies = if at_full_length() { 1_000 } else { 200 };
     let mono = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
     let mut bed = Bed::new("crowd").await;
     bed.start().await;
     bed.monocloud("mono", &mono, fast()).await;
     let spec = enforce(json!([{"name": "all", "providerRef": {"name": "mono"}, "scope": "Tenant"}]));
-    for number in 0..POLICIES {
+    for number in 0..policies {
         bed.policy(&format!("inc-{number}"), spec.clone()).await;
     }
-    for number in 0..POLICIES {
+    for number in 0..policies {
         let name = format!("inc-{number}");
         let view = bed.policy_until(&name, "done", |view| view.condition("Ready") == "True Enforced").await;
         assert_eq!(view.count("enforced"), 5, "{name}");

@@ -347,6 +347,21 @@ fn intents_that_were_not_sent_are_taken_back_as_if_they_had_not_been() {
 }
 
 #[test]
+fn accounts_of_the_open_batch_whose_outcome_is_known_leave_a_full_head() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::new(key(), Retention::All);
+    ledger.set_shard_bytes(1_024);
+    let (batch, others) = (accounts(0..40), accounts(100..140));
+    ledger.open_batch(&batch, at(10));
+    for account in batch.iter().chain(&others) {
+        ledger.record(*account, marked(11));
+    }
+    store.save_all(&mut ledger);
+    let loaded = store.load().unwrap();
+    assert_eq!((store.0.len(), loaded.len()), (2, 80));
+}
+
+#[test]
 fn an_intent_found_in_a_loaded_ledger_is_not_taken_back() {
     let mut store = Store::default();
     let mut ledger = Ledger::new(key(), Retention::All);

@@ -1,30 +1,26 @@
-//! Require a change of those that are due: record the intent, send, confirm, and wait for what does not show yet.
+//! Require a change of those that are due: record the intent, send, and take in what became of each write.
+//!
+//! How one account is written to is in [`super::require`], who is waited for in [`super::waiting`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::fuse::Fuse;
-use super::rows::{Read, Row, gone, read_again};
-use super::{Halt, Pass, Work, age, concerns_tenant};
+use super::require::{FRESH, Sent, require};
+use super::rows::Row;
+use super::waiting::{UNCLEAR_READ, Waiting};
+use super::{Halt, Pass, Work, age};
 use crate::api::FailureCategory;
-use crate::controller::registry::SharedTenant;
-use crate::plan::decide::{Decision, Facts, Rules, SkipReason, Verdict, after_refusal, after_write, decide};
-use crate::plan::ledger::{AccountKey, Baseline, Entry, Refusal, State};
-use crate::plan::observed::{Account, AccountId, Mark};
-use crate::plan::step::Step;
-use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
+use crate::plan::decide::{Decision, Facts, SkipReason, Verdict, after_refusal, after_write, decide};
+use crate::plan::ledger::{AccountKey, Entry, Refusal};
+use crate::plan::observed::Account;
+use crate::provider::{ErrorKind, ProviderError};
 use crate::telemetry::metrics::WriteLabels;
 
-/// A row that decides a write is at most this old, else it is read again.
-pub(super) const FRESH: Duration = Duration::from_secs(30);
 /// Left of [`FRESH`] for the last of a batch when sending begins.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How soon an account is read whose write had an unclear answer.
-const UNCLEAR_READ: Duration = Duration::from_secs(1);
 /// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
 const TENANT_REFUSAL: usize = 5;
 /// The same for writes that are found invalid, which says more about the account, and where the tenant has accepted a write
@@ -42,31 +38,6 @@ pub struct Due {
     pub before: Option<Entry>,
     /// Whether an intent that was remembered then was certainly never sent.
     pub not_sent: bool,
-}
-
-/// An account whose write does not show yet, or whose answer was unclear.
-#[derive(Debug)]
-pub struct Waiting {
-    /// When to read it.
-    pub at: Instant,
-    due: Due,
-}
-
-impl Waiting {
-    /// To be read at `until`, a time of the provider's clock, which shows `now`.
-    pub fn until(until: Timestamp, now: Timestamp, key: AccountKey, row: Row) -> Self {
-        let rest = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
-        Self { at: Instant::now() + rest, due: Due { key, row, before: None, not_sent: false } }
-    }
-
-    /// The account's key.
-    pub fn key(&self) -> AccountKey {
-        self.due.key
-    }
-
-    fn after(rest: Duration, due: Due) -> Self {
-        Self { at: Instant::now() + rest, due }
-    }
 }
 
 /// The open batch: recorded, and not all sent.
@@ -89,45 +60,6 @@ impl Batch {
 /// [`crate::plan::doubt`]).
 fn in_order(batch: &mut VecDeque<Due>) {
     batch.make_contiguous().sort_by_key(|due| due.key);
-}
-
-/// What became of one write.
-enum Sent {
-    /// The account as it is now. `written`: a write was accepted just before.
-    Seen { account: Account, written: bool },
-    /// Accepted, but no answer shows the account.
-    Unseen,
-    /// Another policy has written to it, which may not show yet.
-    Later,
-    /// It turned out not to be due.
-    NotDue(Account),
-    /// Refused for good.
-    Refused(Refusal),
-    /// There is no such account any more.
-    Gone,
-    /// Nobody knows whether it arrived.
-    Unclear(ProviderError),
-    /// Nothing was sent, because an answer about the account cannot be read.
-    Unreadable,
-    /// Nothing was sent, because of the tenant or because writing stopped.
-    Unsent(ProviderError),
-}
-
-impl Sent {
-    /// The word for metrics.
-    fn word(&self) -> &'static str {
-        match self {
-            Sent::Seen { written: true, .. } | Sent::Unseen => "accepted",
-            Sent::Refused(_) => "refused",
-            Sent::Unclear(_) => "unclear",
-            Sent::Seen { written: false, .. }
-            | Sent::NotDue(_)
-            | Sent::Gone
-            | Sent::Later
-            | Sent::Unreadable
-            | Sent::Unsent(_) => "not_sent",
-        }
-    }
 }
 
 impl Pass {
@@ -319,7 +251,7 @@ impl Pass {
     }
 
     /// Records and counts what an account that was counted as pending has become.
-    fn became(&mut self, work: &mut Work<'_>, due: Due, decision: Decision) {
+    pub(super) fn became(&mut self, work: &mut Work<'_>, due: Due, decision: Decision) {
         if let Some(entry) = decision.record {
             work.ledger.ledger.record(due.key, entry);
         }
@@ -331,183 +263,5 @@ impl Pass {
                 self.queue_sessions(work, due.key, &due.row, verdict);
             }
         }
-    }
-
-    /// Reads accounts that were waited for and decides them again.
-    pub(super) async fn settle(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
-        let now = Instant::now();
-        let (mut ready, mut later) = (Vec::new(), Vec::new());
-        for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.at <= now && ready.len() < work.at_once() {
-                ready.push(waiting.due)
-            } else {
-                later.push(waiting)
-            }
-        }
-        self.waiting = later;
-        let (provider, fuse) = (work.provider(), &Fuse::default());
-        let read: Vec<(Due, Read)> = futures::stream::iter(ready)
-            .map(|due| async move {
-                let read = match fuse.blown() {
-                    Some(error) => Read::Failed(error),
-                    None => read_again(provider, &due.row).await,
-                };
-                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
-                (due, read)
-            })
-            .buffer_unordered(work.concurrency())
-            .collect()
-            .await;
-        let mut halt = None;
-        for (mut due, read) in read {
-            let settled = match read {
-                Read::Account(account) => {
-                    let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
-                    due.row = Row { account, received: Instant::now(), ..due.row };
-                    self.became(work, due, decision);
-                    continue;
-                }
-                Read::Failed(error) if fuse.blown().is_none() && self.stumbles_again(due.key) => {
-                    tracing::debug!(%error, "one account cannot be read; the next pass tries again");
-                    Verdict::Failed(FailureCategory::Transient)
-                }
-                Read::Failed(error) => {
-                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
-                    halt = Some(error);
-                    continue;
-                }
-                Read::Unreadable if self.stumbles_again(due.key) => Verdict::Failed(FailureCategory::Transient),
-                Read::Unreadable => {
-                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
-                    continue;
-                }
-                Read::Gone => {
-                    work.ledger.ledger.close_unsent(&[due.key]);
-                    Verdict::Skip(SkipReason::Gone)
-                }
-                Read::Refused => Verdict::Failed(FailureCategory::Forbidden),
-            };
-            self.counts.settle(due.row.origin, &due.row.account.id.0, settled);
-        }
-        halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
-    }
-
-    /// Ends the sessions of accounts whose mark is confirmed.
-    pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
-        let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
-        let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::default());
-        let ended: Vec<(AccountId, Result<_, ProviderError>)> = futures::stream::iter(part)
-            .map(|id| async move {
-                let step = Step::RevokeSessions(id.clone());
-                let ended = fuse.call(async || provider.apply(&step, gate).await).await;
-                (id, ended)
-            })
-            .buffer_unordered(work.concurrency())
-            .collect()
-            .await;
-        let mut halt = None;
-        for (id, ended) in ended {
-            match ended {
-                Ok(_) => {
-                    let (key, now) = (work.account_key(&id), work.now());
-                    let unknown = || Entry::new(State::Marked { baseline: Baseline::Unknown }, now);
-                    let entry = work.ledger.ledger.entry(&key).unwrap_or_else(unknown);
-                    work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
-                }
-                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                    // The plan or the rights do not cover sessions: requiring goes on without.
-                    tracing::warn!(%error, "sessions are not ended any more in this pass");
-                    self.sessions_refused = true;
-                }
-                Err(error) if concerns_tenant(&error) => {
-                    if error.held_back || !self.stumbles_again(work.account_key(&id)) {
-                        self.sessions.push_front(id);
-                    }
-                    halt = Some(error);
-                }
-                // This account's sessions are tried again by the next pass, since its bit is not set.
-                Err(error) => tracing::debug!(%error, "sessions of one account were not ended"),
-            }
-        }
-        if self.sessions_refused {
-            self.sessions.clear();
-            return Ok(());
-        }
-        match halt {
-            None => Ok(()),
-            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
-            Some(error) => Err(Halt::Tenant(error)),
-        }
-    }
-}
-
-/// Requires a change of one account by a row that says that it is due.
-async fn require(
-    provider: &dyn Provider,
-    tenant: &SharedTenant,
-    due: &Due,
-    facts: &Facts,
-    rules: &Rules,
-    gate: &Gate,
-    now: Timestamp,
-) -> Sent {
-    let (key, row) = (due.key, &due.row);
-    let id = &row.account.id;
-    // What protects was asked when the row was decided; a write asks again, since it is what cannot be taken back.
-    if facts.protected || facts.own || facts.excluded {
-        return Sent::NotDue(row.account.clone());
-    }
-    let fresh = row.received.elapsed() < FRESH;
-    if !(fresh && tenant.claim(key, row.received)) {
-        match provider.read(id).await {
-            Ok(account) => {
-                if decide(&account, facts, rules, now).verdict != Verdict::Require {
-                    return Sent::NotDue(account);
-                }
-                if !tenant.claim(key, Instant::now()) {
-                    return Sent::Later;
-                }
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
-            Err(error) if concerns_tenant(&error) => return Sent::Unsent(error),
-            Err(error) if error.kind == ErrorKind::ResponseInvalid => return Sent::Unreadable,
-            Err(_) => return Sent::Refused(Refusal::Forbidden),
-        }
-    }
-    let sent = send_one(provider, id, gate).await;
-    if let Sent::Unsent(_) | Sent::Unreadable = &sent {
-        tenant.release(&key);
-    }
-    sent
-}
-
-/// Sends the write and reads it back.
-async fn send_one(provider: &dyn Provider, id: &AccountId, gate: &Gate) -> Sent {
-    match provider.apply(&Step::RequireChange(id.clone()), gate).await {
-        Ok(applied) => match applied.seen {
-            Some(account) if account.mark == Mark::Marked => Sent::Seen { account, written: applied.written },
-            _ => match provider.read_back(id).await {
-                Ok(account) => Sent::Seen { account, written: applied.written },
-                Err(_) => Sent::Unseen,
-            },
-        },
-        Err(error) if error.effect_unknown => Sent::Unclear(error),
-        Err(error) => match error.kind {
-            ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
-            ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),
-            ErrorKind::NotFound => missing(provider, id).await,
-            ErrorKind::ResponseInvalid => Sent::Unreadable,
-            _ => Sent::Unsent(error),
-        },
-    }
-}
-
-/// What a 404 on a write means.
-async fn missing(provider: &dyn Provider, id: &AccountId) -> Sent {
-    match gone(provider, id).await {
-        Read::Gone => Sent::Gone,
-        Read::Failed(error) => Sent::Unsent(error),
-        Read::Unreadable => Sent::Unreadable,
-        Read::Account(_) | Read::Refused => Sent::Refused(Refusal::Forbidden),
     }
 }

@@ -8,15 +8,21 @@
 //! |---|---|
 //! | [`task`] | who is meant: protected, excluded, keys, groups, listings |
 //! | [`rows`] | how does each row stand |
-//! | [`batch`] | require a change of those that are due, and confirm it |
+//! | [`batch`] | require a change of those that are due: the intent, the writes, and what became of them |
+//! | `require` | how is one account written to and read back |
+//! | [`waiting`] | who does not show yet, and how do they stand now |
+//! | `sessions` | whose sessions are ended |
 //! | [`counts`] | how many are what |
 //! | `fuse` | when do calls that were begun together stop |
 
 pub mod batch;
 pub mod counts;
 mod fuse;
+mod require;
 pub mod rows;
+mod sessions;
 pub mod task;
+pub mod waiting;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -25,10 +31,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use self::batch::{Batch, Due, Waiting};
+use self::batch::{Batch, Due};
 use self::counts::Counts;
 use self::rows::Row;
 use self::task::{Search, Task};
+use self::waiting::Waiting;
 use super::confirm::Confirm;
 use super::dereference::Ready;
 use super::ledger::CampaignLedger;

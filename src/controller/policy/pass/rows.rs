@@ -3,13 +3,14 @@
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::batch::{Due, Waiting};
+use super::batch::Due;
 use super::counts::Origin;
 use super::fuse::Fuse;
+use super::waiting::Waiting;
 use super::{Halt, Pass, Work, concerns_tenant};
 use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
-use crate::plan::decide::{Decision, SkipReason, Verdict, decide, sessions_due};
+use crate::plan::decide::{Decision, SkipReason, Verdict, decide};
 use crate::plan::ledger::AccountKey;
 use crate::plan::observed::{Account, AccountId, UserKey};
 use crate::provider::{ErrorKind, Provider, ProviderError};
@@ -148,15 +149,6 @@ impl Pass {
         }
     }
 
-    /// Queues the end of an account's sessions, where the policy wants it and it is due.
-    pub(super) fn queue_sessions(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
-        use crate::api::password_reset_policy::Sessions;
-        let wanted = work.ready.desired.sessions == Sessions::Revoke && !self.sessions_refused && work.may_write;
-        if wanted && sessions_due(&row.account, verdict, work.ledger.ledger.entry(&key).as_ref()) {
-            self.sessions.push_back(row.account.id.clone());
-        }
-    }
-
     fn finish(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
         self.remember_read(work, key, &Decision { verdict, record: None });
         self.counts.add(row.origin, &row.account.id.0, verdict);
@@ -173,7 +165,7 @@ impl Pass {
 
 /// Fills in what a row lacks: by the cheap way while it is fresh, else by reading the account anew.
 async fn complete(provider: &dyn Provider, row: &Row) -> Read {
-    let fresh = row.received.elapsed().as_secs() < super::batch::FRESH.as_secs();
+    let fresh = row.received.elapsed().as_secs() < super::require::FRESH.as_secs();
     if fresh {
         read_result(provider, row, provider.complete(row.account.clone()).await).await
     } else {

@@ -1,0 +1,71 @@
+//! End the sessions of accounts whose mark is confirmed.
+
+use futures::StreamExt;
+
+use super::fuse::Fuse;
+use super::rows::Row;
+use super::{Halt, Pass, Work, concerns_tenant};
+use crate::api::password_reset_policy::Sessions;
+use crate::plan::decide::{Verdict, sessions_due};
+use crate::plan::ledger::{AccountKey, Baseline, Entry, State};
+use crate::plan::observed::AccountId;
+use crate::plan::step::Step;
+use crate::provider::{ErrorKind, ProviderError};
+
+impl Pass {
+    /// Queues the end of an account's sessions, where the policy wants it and it is due.
+    pub(super) fn queue_sessions(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
+        let wanted = work.ready.desired.sessions == Sessions::Revoke && !self.sessions_refused && work.may_write;
+        if wanted && sessions_due(&row.account, verdict, work.ledger.ledger.entry(&key).as_ref()) {
+            self.sessions.push_back(row.account.id.clone());
+        }
+    }
+
+    /// Ends the sessions of accounts whose mark is confirmed.
+    pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
+        let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::default());
+        let ended: Vec<(AccountId, Result<_, ProviderError>)> = futures::stream::iter(part)
+            .map(|id| async move {
+                let step = Step::RevokeSessions(id.clone());
+                let ended = fuse.call(async || provider.apply(&step, gate).await).await;
+                (id, ended)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        let mut halt = None;
+        for (id, ended) in ended {
+            match ended {
+                Ok(_) => {
+                    let (key, now) = (work.account_key(&id), work.now());
+                    let unknown = || Entry::new(State::Marked { baseline: Baseline::Unknown }, now);
+                    let entry = work.ledger.ledger.entry(&key).unwrap_or_else(unknown);
+                    work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
+                }
+                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                    // The plan or the rights do not cover sessions: requiring goes on without.
+                    tracing::warn!(%error, "sessions are not ended any more in this pass");
+                    self.sessions_refused = true;
+                }
+                Err(error) if concerns_tenant(&error) => {
+                    if error.held_back || !self.stumbles_again(work.account_key(&id)) {
+                        self.sessions.push_front(id);
+                    }
+                    halt = Some(error);
+                }
+                // This account's sessions are tried again by the next pass, since its bit is not set.
+                Err(error) => tracing::debug!(%error, "sessions of one account were not ended"),
+            }
+        }
+        if self.sessions_refused {
+            self.sessions.clear();
+            return Ok(());
+        }
+        match halt {
+            None => Ok(()),
+            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
+            Some(error) => Err(Halt::Tenant(error)),
+        }
+    }
+}

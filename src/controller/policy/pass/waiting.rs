@@ -1,0 +1,104 @@
+//! Wait for accounts whose write does not show yet, or whose answer was unclear, and decide them again.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::batch::Due;
+use super::fuse::Fuse;
+use super::rows::{Read, Row, read_again};
+use super::{Halt, Pass, Work};
+use crate::api::FailureCategory;
+use crate::plan::decide::{SkipReason, Verdict, decide};
+use crate::plan::ledger::AccountKey;
+
+/// How soon an account is read whose write had an unclear answer.
+pub(super) const UNCLEAR_READ: Duration = Duration::from_secs(1);
+
+/// An account whose write does not show yet, or whose answer was unclear.
+#[derive(Debug)]
+pub struct Waiting {
+    /// When to read it.
+    pub at: Instant,
+    due: Due,
+}
+
+impl Waiting {
+    /// To be read at `until`, a time of the provider's clock, which shows `now`.
+    pub fn until(until: Timestamp, now: Timestamp, key: AccountKey, row: Row) -> Self {
+        let rest = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        Self { at: Instant::now() + rest, due: Due { key, row, before: None, not_sent: false } }
+    }
+
+    /// The account's key.
+    pub fn key(&self) -> AccountKey {
+        self.due.key
+    }
+
+    pub(super) fn after(rest: Duration, due: Due) -> Self {
+        Self { at: Instant::now() + rest, due }
+    }
+}
+
+impl Pass {
+    /// Reads accounts that were waited for and decides them again.
+    pub(super) async fn settle(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let now = Instant::now();
+        let (mut ready, mut later) = (Vec::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.at <= now && ready.len() < work.at_once() {
+                ready.push(waiting.due)
+            } else {
+                later.push(waiting)
+            }
+        }
+        self.waiting = later;
+        let (provider, fuse) = (work.provider(), &Fuse::default());
+        let read: Vec<(Due, Read)> = futures::stream::iter(ready)
+            .map(|due| async move {
+                let read = match fuse.blown() {
+                    Some(error) => Read::Failed(error),
+                    None => read_again(provider, &due.row).await,
+                };
+                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
+                (due, read)
+            })
+            .buffer_unordered(work.concurrency())
+            .collect()
+            .await;
+        let mut halt = None;
+        for (mut due, read) in read {
+            let settled = match read {
+                Read::Account(account) => {
+                    let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
+                    due.row = Row { account, received: Instant::now(), ..due.row };
+                    self.became(work, due, decision);
+                    continue;
+                }
+                Read::Failed(error) if fuse.blown().is_none() && self.stumbles_again(due.key) => {
+                    tracing::debug!(%error, "one account cannot be read; the next pass tries again");
+                    Verdict::Failed(FailureCategory::Transient)
+                }
+                Read::Failed(error) => {
+                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
+                    halt = Some(error);
+                    continue;
+                }
+                Read::Unreadable if self.stumbles_again(due.key) => Verdict::Failed(FailureCategory::Transient),
+                Read::Unreadable => {
+                    self.waiting.push(Waiting::after(UNCLEAR_READ, due));
+                    continue;
+                }
+                Read::Gone => {
+                    work.ledger.ledger.close_unsent(&[due.key]);
+                    Verdict::Skip(SkipReason::Gone)
+                }
+                Read::Refused => Verdict::Failed(FailureCategory::Forbidden),
+            };
+            self.counts.settle(due.row.origin, &due.row.account.id.0, settled);
+        }
+        halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
+    }
+}
