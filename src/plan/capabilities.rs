@@ -77,3 +77,27 @@ pub struct Capabilities {
     /// Where these facts come from: pages, specifications and what was run.
     pub sources: &'static [&'static str],
 }
+
+/// A provider for tests of what is decided and said.
+#[cfg(test)]
+pub(crate) const SAMPLE: Capabilities = Capabilities {
+    name: "Sample",
+    visibility: Visibility::MarkAndSignIn,
+    list_shows_mark: true,
+    list_shows_change_time: false,
+    paging: Paging::Offset,
+    keys: Keys { id: true, username: false, email: true, absence_is_proof: true },
+    groups: true,
+    populations: false,
+    revoke_sessions: true,
+    tenant_native: true,
+    repeat_without_effect: true,
+    calls_per_write: 1,
+    batch: 25,
+    page_size: 100,
+    observe_period_seconds: 86_400,
+    max_probe_period_seconds: 21_600,
+    side_effects: "",
+    limits: "",
+    sources: &[],
+};

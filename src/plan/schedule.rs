@@ -115,29 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::capabilities::{Keys, Paging, Visibility};
-
-    const PROVIDER: Capabilities = Capabilities {
-        name: "Sample",
-        visibility: Visibility::MarkAndSignIn,
-        list_shows_mark: true,
-        list_shows_change_time: false,
-        paging: Paging::Offset,
-        keys: Keys { id: true, username: false, email: true, absence_is_proof: true },
-        groups: true,
-        populations: false,
-        revoke_sessions: true,
-        tenant_native: true,
-        repeat_without_effect: true,
-        calls_per_write: 1,
-        batch: 25,
-        page_size: 100,
-        observe_period_seconds: 86_400,
-        max_probe_period_seconds: 21_600,
-        side_effects: "",
-        limits: "",
-        sources: &[],
-    };
+    use crate::plan::capabilities::SAMPLE;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -145,17 +123,17 @@ mod tests {
 
     #[test]
     fn the_setting_goes_before_the_providers_default() {
-        assert_eq!(observe_period(Some(60), &PROVIDER), Duration::from_secs(60));
+        assert_eq!(observe_period(Some(60), &SAMPLE), Duration::from_secs(60));
         for none in [None, Some(0), Some(-1)] {
-            assert_eq!(observe_period(none, &PROVIDER), Duration::from_secs(86_400), "{none:?}");
+            assert_eq!(observe_period(none, &SAMPLE), Duration::from_secs(86_400), "{none:?}");
         }
     }
 
     #[test]
     fn probes_double_up_to_the_providers_maximum() {
-        let pauses: Vec<u64> = (1..=9).map(|failures| probe_pause(300, failures, &PROVIDER).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=9).map(|failures| probe_pause(300, failures, &SAMPLE).as_secs()).collect();
         assert_eq!(pauses, [300, 600, 1200, 2400, 4800, 9600, 19_200, 21_600, 21_600]);
-        assert_eq!(probe_pause(300, u32::MAX, &PROVIDER).as_secs(), 21_600);
+        assert_eq!(probe_pause(300, u32::MAX, &SAMPLE).as_secs(), 21_600);
     }
 
     #[test]
@@ -167,7 +145,15 @@ mod tests {
 
     #[test]
     fn a_probe_period_above_the_maximum_is_kept() {
-        assert_eq!(probe_pause(86_400, 5, &PROVIDER).as_secs(), 86_400);
+        assert_eq!(probe_pause(86_400, 5, &SAMPLE).as_secs(), 86_400);
+    }
+
+    #[test]
+    fn the_worse_the_reason_the_more_requests_a_policy_gets() {
+        use ReasonType::{Compliance, Compromise, Exercise, Hygiene, SuspectedCompromise};
+        let reasons =
+            [Some(Compromise), Some(SuspectedCompromise), Some(Compliance), None, Some(Hygiene), Some(Exercise)];
+        assert_eq!(reasons.map(weight), [16, 8, 4, 4, 2, 1]);
     }
 
     #[test]

@@ -223,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn a_user_name_neither_begins_nor_ends_with_a_space_nor_is_without_end() {
+        for name in [" bob", "bob ", "", &"b".repeat(MAX_NAME + 1)] {
+            assert!(!well_formed(&UserKey::Username(name.into())), "{name:?}");
+        }
+        assert!(well_formed(&UserKey::Username("b".repeat(MAX_NAME))));
+    }
+
+    #[test]
     fn a_hash_inside_a_line_is_no_comment() {
         assert_eq!(parse(b"c#-dev", UserListFormat::Username).unwrap().entries.len(), 1);
         assert_eq!(lines(&emails("a@corp.example\nb@corp.example # has left")), [2]);

@@ -213,6 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_policy_may_ask_for_is_listed_in_words() {
+        use crate::plan::capabilities::SAMPLE;
+        let said = |capabilities| {
+            let outcome = ProviderOutcome { capabilities: Some(capabilities), ..outcome(Health::Ready, None) };
+            report(&outcome, None, at(0)).status.capabilities
+        };
+        let all = ["ChangeInferred", "SelectByID", "SelectByEmail", "Groups", "RevokeSessions", "TenantNative"];
+        assert_eq!(said(&SAMPLE), all);
+    }
+
+    #[test]
     fn what_passes_is_reconciling_and_what_does_not_is_stalled() {
         for fault in ProviderFault::ALL {
             let status = report(&outcome(failing(fault), None), None, at(0)).status;

@@ -7,29 +7,15 @@ use proptest::prelude::*;
 use super::entries::text;
 use super::*;
 use crate::api::references::UserRef;
-use crate::plan::capabilities::{Keys, Paging};
+use crate::plan::capabilities::{Keys, SAMPLE};
 use crate::plan::failure::Class;
 
+/// A provider that can do all of it.
 const EVERYTHING: Capabilities = Capabilities {
-    name: "Sample",
     visibility: Visibility::MarkAndChangeTime,
-    list_shows_mark: true,
-    list_shows_change_time: true,
-    paging: Paging::Cursor,
     keys: Keys { id: true, username: true, email: true, absence_is_proof: true },
-    groups: true,
     populations: true,
-    revoke_sessions: true,
-    tenant_native: true,
-    repeat_without_effect: true,
-    calls_per_write: 1,
-    batch: 200,
-    page_size: 100,
-    observe_period_seconds: 900,
-    max_probe_period_seconds: 3600,
-    side_effects: "",
-    limits: "",
-    sources: &[],
+    ..SAMPLE
 };
 
 /// A policy with one target, from the fields that matter.

@@ -85,6 +85,7 @@ fn a_campaign_has_a_name_of_its_own_that_is_a_dns_label() {
         assert!(value.len() <= 63, "{value} is no label value");
     }
     assert_eq!(key().labels()[TENANT_LABEL], tenant_label(&key().tenant));
+    assert_ne!(tenant_label("https://one.example"), tenant_label("https://other.example"));
 }
 
 #[test]
@@ -359,6 +360,23 @@ fn accounts_of_the_open_batch_whose_outcome_is_known_leave_a_full_head() {
     store.save_all(&mut ledger);
     let loaded = store.load().unwrap();
     assert_eq!((store.0.len(), loaded.len()), (2, 80));
+}
+
+#[test]
+fn the_links_of_a_sealed_shard_outlive_its_being_stored_again() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    let links: Vec<_> = accounts(0..200).into_iter().map(|account| (EntryKey(account.0), account)).collect();
+    for (entry, account) in &links {
+        ledger.link(*entry, *account);
+    }
+    store.save_all(&mut ledger);
+    assert!(store.0.len() > 3, "several shards are sealed");
+    ledger.link(links[0].0, AccountKey(7));
+    assert_eq!(store.save_all(&mut ledger), 1);
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.account_of(&links[0].0), Some(AccountKey(7)));
+    assert!(links[1..].iter().all(|(entry, account)| loaded.account_of(entry) == Some(*account)));
 }
 
 #[test]
