@@ -218,6 +218,26 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Reason {
+    /// Whether it is the outcome of a complete pass.
+    pub const fn ends_a_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Enforced
+                | Self::Changed
+                | Self::Observed
+                | Self::AwaitingUsers
+                | Self::PartiallyFailed
+                | Self::RequirementCleared
+        )
+    }
+
+    /// The reason that a status names by its word, if this version knows it.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
+    }
+}
+
 /// Why one account could not be required to change: the word in `status.failures[].category`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureCategory {

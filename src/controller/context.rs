@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::Recorder;
 use tokio_util::sync::CancellationToken;
@@ -70,8 +69,6 @@ pub struct Context {
     pub leadership: Leadership,
     /// Cancelled when the process stops: no further write is sent.
     pub stopping: CancellationToken,
-    /// When the process started.
-    pub started: Timestamp,
     /// `namespace:name` of the operator's ServiceAccount, for the lines that grant it something.
     pub service_account: String,
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::api::identity_provider::{IdentityProviderSpec, ProviderType, RateLimit};
@@ -46,9 +46,9 @@ impl ProviderId {
 /// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
 const SHOWS_AFTER: Duration = Duration::from_secs(28);
 
-/// How long an accepted write speaks against a tenant that refuses them all. Rights are seldom taken away in between, and
-/// then it takes some more refusals to tell.
-const ACCEPTED_FOR: Duration = Duration::from_secs(3600);
+/// How long an accepted write speaks against a tenant that refuses them all. Rights may be taken away at any time, and
+/// whoever is refused before that shows stays so until the policy is edited.
+const ACCEPTED_FOR: Duration = Duration::from_secs(60);
 
 /// What all objects that name one tenant share.
 pub struct SharedTenant {
@@ -157,6 +157,8 @@ pub struct Connection {
 /// One provider object as the last reconcile left it.
 #[derive(Clone)]
 pub struct Entry {
+    /// Its UID: nothing that is known of it holds for another one of its name.
+    pub uid: String,
     /// Its spec.
     pub spec: IdentityProviderSpec,
     /// For the cluster kind, the namespaces that may use it.
@@ -230,6 +232,12 @@ impl Registry {
     /// Another process may have pressed the tenants until now.
     pub fn takes_over(&self, now: Instant) {
         locked(&self.0).started = now;
+    }
+
+    /// Since when this process acts, by a clock that shows `now`.
+    pub fn acts_since(&self, now: Timestamp) -> Timestamp {
+        let acts_for = SignedDuration::try_from(locked(&self.0).started.elapsed()).unwrap_or(SignedDuration::ZERO);
+        now.checked_sub(acts_for).unwrap_or(now)
     }
 
     /// What is known of an object.
@@ -401,6 +409,7 @@ mod tests {
         .unwrap();
         registry.tenant("acme", &spec);
         let entry = Entry {
+            uid: String::new(),
             spec,
             allowed_namespaces: None,
             tenant_id: Some("acme".into()),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -136,7 +135,6 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         wake,
         leadership: leadership.clone(),
         stopping: stop.clone(),
-        started: Timestamp::now(),
         service_account,
         client,
         settings,

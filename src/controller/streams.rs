@@ -150,7 +150,8 @@ where
 /// The events of one watch, each failure followed by a rest.
 ///
 /// A watcher (kube 5.0) lists anew when it is told in an event that its version has expired, and goes on asking for the
-/// same version when it is told so by the answer's status. Here both begin with a new list.
+/// same version when it is told so by the answer's status. Here both begin with a new list, and so does a watch that was
+/// forbidden: a grant raises no event, so that only a list tells that what was said to be forbidden is there.
 pub fn events<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -159,7 +160,7 @@ where
     futures::stream::unfold((begin(), begin), |(mut events, begin)| async move {
         let event = events.next().await?;
         if let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = &event
-            && status.code == 410
+            && (status.code == 410 || status.is_forbidden())
         {
             events = begin();
         }

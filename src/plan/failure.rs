@@ -215,7 +215,7 @@ impl Health {
 /// `resource` is `secrets` or `configmaps`; `service_account` is `namespace:name`. The Role carries the object's name, so
 /// that the grant reaches nothing else.
 pub fn grant_lines(resource: &str, namespace: &str, name: &str, service_account: &str) -> String {
-    let grant = format!("password-reset-operator-{name}");
+    let grant = format!("password-reset-operator-{resource}-{name}");
     format!(
         "kubectl create role {grant} -n {namespace} --verb=get,list,watch --resource={resource} --resource-name={name}\n\
          kubectl create rolebinding {grant} -n {namespace} --role={grant} --serviceaccount={service_account}"

@@ -270,6 +270,8 @@ pub enum Unresolved {
     Several,
     /// A listing of its members broke off, so that it is not known whom it protects.
     CutShort,
+    /// The provider refuses to say.
+    Refused,
 }
 
 /// A selecting group or population, at `path`, that does not resolve.
@@ -278,6 +280,10 @@ pub fn selection_unresolved(path: impl fmt::Display, how: Unresolved) -> Stop {
         Unresolved::Several => (
             Reason::SelectionAmbiguous,
             "more than one group or population has this name: write its id (or its full path) instead",
+        ),
+        Unresolved::Refused => (
+            Reason::SelectionNotFound,
+            "the provider refuses to look for this group or population: grant the credential the right to read it, or remove it",
         ),
         Unresolved::Nothing | Unresolved::CutShort => (
             Reason::SelectionNotFound,
@@ -313,6 +319,10 @@ fn unresolved(how: Unresolved) -> &'static str {
         Unresolved::Several => "more than one has this name: write the id instead",
         Unresolved::CutShort => {
             "the listing of its members broke off, so it is not known whom it protects: it is tried again"
+        }
+        Unresolved::Refused => {
+            "the provider refuses to look for it, so it is not known whom it protects: grant the credential the right to \
+             read it, or remove it"
         }
     }
 }

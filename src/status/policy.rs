@@ -84,6 +84,8 @@ fn standing<'a>(
         .and_then(|status| status.counts)
         .map(|counts| Findings::remembered(counts, failures));
     let is_remembered = target.complete.is_none() && remembered.is_some();
+    let said = before.and_then(|status| status.reason.as_deref()).and_then(Reason::of_word);
+    let doubtful = is_remembered && said.is_some_and(|reason| !reason.ends_a_pass());
     let complete = target.complete.as_ref().map(Findings::from).or(remembered);
     let verdict = verdict::of_target(
         target,
@@ -92,6 +94,7 @@ fn standing<'a>(
             ready_when: outcome.ready_when,
             suspension: outcome.suspension.as_ref().or(target.suspension.as_ref()),
             complete: complete.as_ref(),
+            doubtful,
             now,
         },
     );
@@ -123,18 +126,9 @@ fn conditions(
     let keep = |list: &Conditions<'_>, type_, truth, reason, message: String| {
         // A clock moves with every look; the first reading is enough.
         let names_a_clock = matches!(reason, Reason::CutoffInFuture | Reason::ProviderResponseInvalid);
-        // What an earlier process said in full of a pass is not said again with less.
-        let of_a_pass = matches!(
-            reason,
-            Reason::Enforced
-                | Reason::Changed
-                | Reason::Observed
-                | Reason::AwaitingUsers
-                | Reason::PartiallyFailed
-                | Reason::RequirementCleared
-        );
         match list.said(type_, truth, reason) {
-            Some(said) if names_a_clock || (remembered && of_a_pass) => said.to_owned(),
+            // What an earlier process said in full of a pass is not said again with less.
+            Some(said) if names_a_clock || (remembered && reason.ends_a_pass()) => said.to_owned(),
             _ => message,
         }
     };

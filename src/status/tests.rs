@@ -338,6 +338,21 @@ fn a_restart_takes_nothing_back() {
 }
 
 #[test]
+fn what_a_human_had_to_correct_is_not_called_well_by_a_process_that_has_not_looked_yet() {
+    let good = report(&complete(done()), None, at(0)).status;
+    let stop = Stop::stalled(Reason::SelectionNotFound, "spec.targets[0].groups[0]", "no such group");
+    let outcome = TargetOutcome { stop: Some(stop), complete: Some(done()), ..target("workforce") };
+    let stalled = report(&policy(vec![outcome]), Some(&good), at(10)).status;
+    assert!(said(&stalled).starts_with("Ready=False SelectionNotFound, Stalled=True SelectionNotFound"));
+    let restarted = report(&policy(vec![target("workforce")]), Some(&stalled), at(20)).status;
+    assert!(
+        said(&restarted).starts_with("Ready=False InProgress, Reconciling=True InProgress"),
+        "{}",
+        said(&restarted)
+    );
+}
+
+#[test]
 fn what_failed_for_a_cause_that_may_pass_stalls_nothing_before_or_after_a_restart() {
     let mut both = failed_for_now(2);
     both.merge(&failed(1));

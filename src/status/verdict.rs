@@ -81,13 +81,16 @@ pub(super) struct View<'a> {
     pub(super) suspension: Option<&'a Suspension>,
     /// What the last complete pass at this generation found, in this process or an earlier one.
     pub(super) complete: Option<&'a Findings>,
+    /// A human had to correct something when an earlier process ended, and this one has not looked yet: what that pass
+    /// found is not how things stand.
+    pub(super) doubtful: bool,
     pub(super) now: Timestamp,
 }
 
 /// How `target` stands.
 pub(super) fn of_target(target: &TargetOutcome, view: View<'_>) -> Verdict {
-    let View { mode, suspension, complete, now, .. } = view;
-    let settled = complete.filter(|found| settled(found, mode)).map(|found| of_settled(found, view));
+    let View { mode, suspension, complete, doubtful, now, .. } = view;
+    let settled = complete.filter(|found| !doubtful && settled(found, mode)).map(|found| of_settled(found, view));
     if let Some(suspension) = suspension {
         // Stopping changes nothing about what has been reached.
         return match settled {
@@ -111,7 +114,7 @@ pub(super) fn of_target(target: &TargetOutcome, view: View<'_>) -> Verdict {
         (_, None) => Verdict::moving(Rank::InProgress, Reason::InProgress, text::in_progress(mode)),
     };
     match complete {
-        Some(found) if failed && moving.rank == Rank::InProgress => {
+        Some(found) if failed && !doubtful && moving.rank == Rank::InProgress => {
             Verdict::moving(Rank::PartiallyFailed, Reason::PartiallyFailed, text::partially_failed(found))
         }
         _ => moving,

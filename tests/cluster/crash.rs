@@ -6,7 +6,7 @@ use serde_json::json;
 use simulators::Options;
 use testbed::keycloak::realm::RealmOptions;
 
-use crate::bed::{Bed, View};
+use crate::bed::{Bed, View, fast};
 use crate::history::History;
 use crate::tenant::{Tenant, Vendor};
 
@@ -84,4 +84,29 @@ async fn after_a_crash_only_those_whose_write_may_be_on_the_way_wait() {
     let written = tenant.written().await;
     assert!(reached.is_ok(), "{} of {USERS} are written\n{}", written.len(), bed.log_text());
     assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
+}
+
+/// What an earlier process had settled is not taken for well when something had to be corrected since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_comes_back_after_a_restart_is_looked_at_at_once() {
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(10)).await;
+    let mut bed = Bed::new("list-gone").await;
+    bed.start().await;
+    tenant.connect(&bed, "tenant", fast()).await;
+    let users = tenant.simulator().users();
+    let list = |some: usize| users[..some].iter().map(|user| user.email.as_str()).collect::<Vec<_>>().join("\n");
+    let label = json!({"passwordreset.dev/user-list": "true"});
+    bed.secret("leak", json!({}), label.clone(), json!({"users.txt": list(2)})).await;
+    let from = json!([{"format": "Email", "secretRef": {"name": "leak", "key": "users.txt"}}]);
+    let target = json!({"name": "some", "providerRef": {"name": "tenant"}, "scope": "Selected", "usersFrom": from});
+    bed.policy("inc", tenant.policy("tenant", json!({"targets": [target]}))).await;
+    bed.policy_until("inc", "two are required", |p| p.condition("Enforced") == "True Enforced").await;
+    bed.delete_secret("leak").await;
+    let is_missing = |p: &View| p.condition("Stalled") == "True UserListNotFound";
+    bed.policy_until("inc", "the list is missing", is_missing).await;
+    bed.kill();
+    bed.start().await;
+    bed.secret("leak", json!({}), label, json!({"users.txt": list(8)})).await;
+    bed.policy_until("inc", "eight are required", |p| p.count("enforced") == 8).await;
+    assert!(tenant.written().await.values().all(|times| *times == 1));
 }

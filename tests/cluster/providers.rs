@@ -1,10 +1,14 @@
 //! How a provider object stands, what its policies say of it, and how little a tenant that refuses is asked.
 
+use std::time::Duration;
+
 use serde_json::json;
 use simulators::{
     Action, CallFault, Class, Faults, Handle, Looker, MonoCloud, Options, PingOne, Population, Share, When, looker,
     monocloud, pingone,
 };
+
+use testbed::proxy::{Action as ProxyAction, Answer, Phase, Proxy, Rule, Upstream};
 
 use crate::bed::{Bed, View, fast, merge};
 use crate::objects::ALLOWED_ORIGINS;
@@ -127,6 +131,119 @@ async fn a_tenant_that_refuses_every_write_is_at_fault_and_not_its_accounts() {
     let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     assert_eq!(policy.count("enforced"), 30);
     assert!(simulator.requirements().values().all(|times| *times == 1));
+}
+
+/// What was planned by another period is planned anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_period_holds_at_once() {
+    let refuse = Faults { refuse_credentials: true, ..Faults::default() };
+    let simulator = MonoCloud::start(Options::ordinary(5).faults(refuse)).await.expect("a simulator");
+    let mut bed = Bed::new("periods").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, merge_with(fast(), json!({"probePeriodSeconds": 3600}))).await;
+    bed.provider_says("mc", "Ready", "False AuthenticationFailed", &[]).await;
+    simulator.set(Faults::default());
+    bed.patch_provider("mc", json!({"spec": {"probePeriodSeconds": 1800}})).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    bed.enforce("inc", "mc", everybody()).await;
+    bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    let listed = simulator.count(monocloud::LIST_USERS);
+    bed.patch_provider("mc", json!({"spec": {"observePeriodSeconds": 10}})).await;
+    let looks = || simulator.count(monocloud::LIST_USERS) - listed;
+    let looked = async {
+        while looks() < 3 {
+            tokio::time::sleep(Duration::from_millis(50)).await
+        }
+    };
+    tokio::time::timeout(bed.deadline, looked).await.expect("it is looked at by the new period");
+}
+
+/// Whoever asks for a look is answered, even where there is nothing to look at until somebody acts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconcile_token_is_echoed_beside_a_missing_secret_and_under_suspension() {
+    let simulator = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
+    let mut bed = Bed::new("echo").await;
+    bed.start().await;
+    bed.bare_monocloud("bare", &simulator).await;
+    bed.monocloud("off", &simulator, merge_with(fast(), json!({"suspend": true}))).await;
+    for name in ["bare", "off"] {
+        bed.enforce(name, name, everybody()).await;
+        let look = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": "now"}}});
+        bed.patch_policy(name, look).await;
+        bed.policy_until(name, "the token is echoed", |p| p.0["status"]["lastHandledReconcile"] == "now").await;
+    }
+}
+
+/// A tenant whose answers take seconds: what was done is said in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_tenant_keeps_no_slice_from_its_end() {
+    let slow = Faults { latency_ms: 1500, ..Faults::default() };
+    let simulator = MonoCloud::start(Options::ordinary(60).faults(slow)).await.expect("a simulator");
+    let mut bed = Bed::new("slow").await;
+    bed.start().await;
+    let limit = json!({"rateLimit": {"requestsPerSecond": 100, "burst": 100, "maxConcurrentRequests": 4}});
+    bed.monocloud("mc", &simulator, limit).await;
+    bed.enforce("inc", "mc", everybody()).await;
+    let partly = |p: &View| (1..60).contains(&p.count("enforced"));
+    bed.policy_until("inc", "some are required and said so", partly).await;
+    bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    assert!(simulator.requirements().values().all(|times| *times == 1));
+}
+
+/// Only refusals that are new say something about the tenant.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_were_refused_before_do_not_speak_against_the_tenant_after_an_edit() {
+    let population = Population::with(60, &[(Class::Forbidden, Share::Count(25)), (Class::Refused, Share::Count(25))]);
+    let simulator = MonoCloud::start(Options::new(population)).await.expect("a simulator");
+    let mut bed = Bed::new("refused-before").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, merge_with(fast(), json!({"probePeriodSeconds": 10}))).await;
+    bed.enforce("inc", "mc", everybody()).await;
+    let failed =
+        |p: &View| p.is_current() && p.condition("Ready") == "False PartiallyFailed" && p.count("failed") == 50;
+    bed.policy_until("inc", "fifty are refused", failed).await;
+    let before = simulator.count(monocloud::FORCE_RESET);
+    bed.patch_policy("inc", json!({"spec": {"readyWhen": "Changed"}})).await;
+    bed.policy_until("inc", "they are refused again", failed).await;
+    assert_eq!(simulator.count(monocloud::FORCE_RESET) - before, 50, "each is tried once more");
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+}
+
+/// A bad target stops only itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_may_not_be_read_stop_the_targets_that_name_them_and_nobody_else() {
+    let denied = CallFault::always(monocloud::LIST_GROUPS, When::Before, Action::Status(403));
+    let faults = Faults { calls: vec![denied], ..Faults::default() };
+    let simulator = MonoCloud::start(Options::ordinary(10).faults(faults)).await.expect("a simulator");
+    let mut bed = Bed::new("no-groups").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, fast()).await;
+    bed.enforce("by-group", "mc", json!({"scope": "Selected", "groups": ["staff"]})).await;
+    bed.policy_says("by-group", "Stalled", "True SelectionNotFound", &["spec.targets[0].groups[0]", "grant"]).await;
+    bed.enforce("spared", "mc", json!({"scope": "Tenant", "exclude": {"groups": ["staff"]}})).await;
+    bed.policy_says("spared", "Stalled", "True ExclusionUnresolved", &["exclude.groups[0]", "grant"]).await;
+    assert_eq!(simulator.requirements().len(), 0);
+    bed.enforce("all", "mc", everybody()).await;
+    bed.policy_says("all", "Ready", "True Enforced", &[]).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+}
+
+/// What a search looks at is not documented for MonoCloud: that it is refused says no more than that it finds nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_search_is_refused_a_listing_tells_whom_a_key_names() {
+    let simulator = MonoCloud::start(Options::ordinary(10)).await.expect("a simulator");
+    let mut bed = Bed::new("no-search").await;
+    bed.start().await;
+    let refusal = Answer { status: 422, headers: Vec::new(), body: "{}".into() };
+    let searched =
+        Rule::new(Phase::Before, ProxyAction::Answer(refusal)).matching(|call| call.target.contains("filter="));
+    let proxy = Proxy::start(Upstream::plain(&simulator.base_url())).await.expect("a proxy");
+    proxy.rule(searched);
+    bed.monocloud_at("mc", &simulator, proxy.url(), fast()).await;
+    let email = simulator.user_at(3).email;
+    bed.enforce("inc", "mc", json!({"scope": "Selected", "users": [{"email": email}]})).await;
+    let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    assert_eq!((policy.count("enforced"), policy.count("failed")), (1, 0), "{:#}", policy.0["status"]);
 }
 
 fn merge_with(mut left: serde_json::Value, right: serde_json::Value) -> serde_json::Value {

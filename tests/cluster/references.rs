@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 use simulators::{MonoCloud, Options, SECRET_CANARY};
 
@@ -149,6 +149,23 @@ async fn what_may_not_be_read_is_told_with_the_lines_that_grant_it_disturbs_noth
         assert!(["list", "watch"].contains(&event.verb.as_str()), "{event:?}");
         assert!(event.uri.contains("fieldSelector=metadata.name%3D"), "{event:?}");
     }
+}
+
+/// As GitOps does that prunes a grant and applies it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_taken_away_and_given_back_heals() {
+    let simulator = MonoCloud::start(Options::ordinary(3)).await.expect("a simulator");
+    let mut bed = Bed::new("regranted").await;
+    bed.lacks_rights();
+    bed.set("WATCH_TIMEOUT_SECONDS", "2");
+    bed.start().await;
+    bed.monocloud("mc", &simulator, fast()).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    let bindings = Api::<RoleBinding>::namespaced(bed.client.clone(), &bed.namespace);
+    bindings.delete("read-secrets-mc", &DeleteParams::default()).await.expect("it is deleted");
+    bed.provider_says("mc", "Ready", "False SecretForbidden", &[]).await;
+    bed.grant("secrets", "mc").await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

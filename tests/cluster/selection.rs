@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use simulators::{Class, Options, Population, Share, User};
+use simulators::{Class, Faults, Options, Population, Share, User};
 use testbed::keycloak::realm::RealmOptions;
 
 use crate::bed::{Bed, View, fast};
@@ -251,4 +251,24 @@ async fn groups_lists_and_exclusions_of_keycloak_select_as_those_of_the_others_d
     assert_eq!(written.keys().collect::<Vec<_>>(), ["user-0001", "user-0003", "user-0005"]);
     assert!(written.values().all(|times| *times == 1));
     history.assert_sound();
+}
+
+/// Rows are compared with what excludes and protects, for PingOne does not say whether its search minds case.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_another_case_excludes_and_selects_though_the_search_is_strict() {
+    let strict = Faults { exact_eq: true, ..Faults::default() };
+    let stage = Stage::new(Vendor::PingOne, Options::ordinary(40).faults(strict)).await;
+    let users = stage.tenant.simulator().users();
+    let with_capitals = |user: &&User| user.email != user.email.to_lowercase();
+    let spared = users.iter().find(with_capitals).expect("an address with capitals");
+    let plain = users.iter().find(|user| !with_capitals(user)).expect("an address without");
+    stage.policy(json!({"scope": "Tenant", "exclude": {"users": [{"email": spared.email.to_lowercase()}]}})).await;
+    let seen = stage.enforced("everybody but one").await;
+    assert_eq!(seen.count("enforced"), 39, "{:#}", seen.0["status"]);
+    stage.assert_written(|user| user.id != spared.id).await;
+    let listed = json!({"targets": [{"name": "one", "providerRef": {"name": "tenant"}, "scope": "Selected",
+        "users": [{"email": plain.email.to_uppercase()}]}]});
+    stage.bed.policy("one", stage.tenant.policy("tenant", listed)).await;
+    let seen = stage.bed.policy_until("one", "it is found", |p| p.condition("Enforced") == "True Enforced").await;
+    assert_eq!((seen.count("targeted"), seen.count("enforced")), (1, 1), "{:#}", seen.0["status"]);
 }

@@ -105,9 +105,12 @@ async fn target(
     let tenant_id = object.and_then(|object| connect::tenant_id(&object.spec).ok());
     let named = naming(objects, tenant_id.as_deref());
     let entry = context.registry.get(&id);
+    let allowed = entry.as_ref().and_then(|entry| entry.allowed_namespaces.as_ref());
+    let is_allowed = allowed.is_none_or(|allowed| allowed.iter().any(|a| a == namespace || a == "*"));
     let suspension = guard::suspension(Switches {
         operator: context.settings.suspend,
-        provider: suspending(object, &named, context).as_deref(),
+        // Whoever may not use an object is told so, not that it is suspended.
+        provider: suspending(object, &named, context).filter(|_| is_allowed).as_deref(),
         annotation: policy
             .metadata
             .annotations
@@ -133,9 +136,7 @@ async fn target(
         return target;
     };
     let Some(entry) = entry else { return target };
-    if let Some(allowed) = &entry.allowed_namespaces
-        && !allowed.iter().any(|a| a == namespace || a == "*")
-    {
+    if !is_allowed {
         target.state = State::Stop(Stop::stalled(
             Reason::ProviderNotAllowed,
             path,
@@ -219,7 +220,10 @@ fn stop_duplicates(targets: &mut [Target]) {
     let named: Vec<_> =
         tenants.iter().map(|(index, name, tenant)| TargetTenant { index: *index, name, tenant }).collect();
     for (index, stop) in desired::duplicate_tenants(&named) {
-        targets[index].state = State::Stop(stop);
+        // What else is wrong with it comes first.
+        if !matches!(targets[index].state, State::Stop(_)) {
+            targets[index].state = State::Stop(stop);
+        }
     }
 }
 

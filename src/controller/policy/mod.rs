@@ -34,7 +34,7 @@ use super::run::Error;
 use super::{PolicyObject, publish};
 use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
+use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION, Reason};
 use crate::plan::schedule;
 use crate::provider::http::Lane;
 use crate::status::{self, Difference, PolicyOutcome};
@@ -209,7 +209,8 @@ async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace:
 /// period, so that a restart is no wave of calls.
 fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
     let Some(status) = &policy.status else { return };
-    if status.observed_generation != Some(run.generation) || status.last_handled_reconcile != run.token {
+    let token_is_new = run.token.is_some() && status.last_handled_reconcile != run.token;
+    if status.observed_generation != Some(run.generation) || token_is_new {
         return;
     }
     for (target_run, target) in run.targets.iter_mut().zip(&policy.spec.targets) {
@@ -217,7 +218,9 @@ fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
         target_run.settled_before = status.targets.iter().any(|t| {
             let nobody_due = t.counts.as_ref().is_some_and(|counts| counts.pending == 0);
             let retries = status.failures.iter().any(|f| f.target == t.name && f.may_pass());
-            t.name == target.name && t.completed_at.is_some() && (looks || nobody_due && !retries)
+            // Nor is what a human had to correct: it may be corrected by now.
+            let ended = t.reason.as_deref().and_then(Reason::of_word).is_some_and(Reason::ends_a_pass);
+            t.name == target.name && t.completed_at.is_some() && ended && (looks || nobody_due && !retries)
         });
     }
 }

@@ -21,23 +21,18 @@ use crate::provider::{ErrorKind, ProviderError};
 const MAX_PAGES: u32 = 10_000;
 
 /// Sends the one call where that is due and allowed, finds out whether it arrived, and goes on with an ordinary pass.
-pub async fn advance(
-    pass: &mut Pass,
-    work: &mut Work<'_>,
-    tenant: &Tenant,
-    deadline: Instant,
-) -> Result<Progress, Halt> {
+pub async fn advance(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<Progress, Halt> {
     let stage = work.ledger.ledger.everybody().map(|everybody| everybody.stage);
     match stage {
         Some(EverybodyStage::Arrived) => {
-            let progress = pass.advance(work, deadline).await?;
+            let progress = pass.advance(work).await?;
             // From now on each account has a record of its own; who comes later was not required by the call.
             if matches!(progress, Progress::Complete) {
                 record(work, Some(EverybodyStage::Closed)).await?;
             }
             Ok(progress)
         }
-        Some(EverybodyStage::Closed) => pass.advance(work, deadline).await,
+        Some(EverybodyStage::Closed) => pass.advance(work).await,
         // Sent without a clear answer, or before a crash: it may still be at work, so it is not asked about at once.
         Some(EverybodyStage::Open) => {
             let since =
@@ -46,19 +41,19 @@ pub async fn advance(
             if rest > 0 && !pass.call_answered {
                 return Ok(Progress::Wait(Instant::now() + Duration::from_secs(rest.into())));
             }
-            inquire(pass, work, deadline).await
+            inquire(pass, work).await
         }
-        None if pass.surveyed => pass.advance(work, deadline).await,
-        None => match survey(pass, work, tenant, deadline).await? {
+        None if pass.surveyed => pass.advance(work).await,
+        None => match survey(pass, work, tenant).await? {
             None => Ok(Progress::More),
             Some(false) => {
                 pass.surveyed = true;
-                pass.advance(work, deadline).await
+                pass.advance(work).await
             }
             Some(true) => {
                 send(work).await?;
                 pass.call_answered = true;
-                inquire(pass, work, deadline).await
+                inquire(pass, work).await
             }
         },
     }
@@ -80,13 +75,8 @@ impl Default for Roster {
 
 /// Looks at everybody before the call. Returns whether anybody is due, `None` where the deadline came first. *Errors*: a stop
 /// that says who would be hit who must not.
-async fn survey(
-    pass: &mut Pass,
-    work: &mut Work<'_>,
-    tenant: &Tenant,
-    deadline: Instant,
-) -> Result<Option<bool>, Halt> {
-    let Some(rows) = everybody(pass, work, deadline).await? else { return Ok(None) };
+async fn survey(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<Option<bool>, Halt> {
+    let Some(rows) = everybody(pass, work).await? else { return Ok(None) };
     let (mut due, mut known_changed) = (false, 0);
     let now = work.now();
     for account in &rows {
@@ -130,9 +120,9 @@ async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
 }
 
 /// Finds out by one listing what the recorded intent means, and records that.
-async fn inquire(pass: &mut Pass, work: &mut Work<'_>, deadline: Instant) -> Result<Progress, Halt> {
+async fn inquire(pass: &mut Pass, work: &mut Work<'_>) -> Result<Progress, Halt> {
     let Some(intent) = work.ledger.ledger.everybody() else { return Ok(Progress::More) };
-    let Some(rows) = everybody(pass, work, deadline).await? else { return Ok(Progress::More) };
+    let Some(rows) = everybody(pass, work).await? else { return Ok(Progress::More) };
     let mut inquiry = Inquiry::new(intent, std::mem::take(&mut pass.call_answered));
     for account in &rows {
         let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
@@ -158,8 +148,8 @@ async fn record(work: &mut Work<'_>, stage: Option<EverybodyStage>) -> Result<()
 }
 
 /// One complete listing of the tenant, or `None` where the deadline came first; the next slice goes on there.
-async fn everybody(pass: &mut Pass, work: &Work<'_>, deadline: Instant) -> Result<Option<Vec<Account>>, Halt> {
-    while Instant::now() < deadline {
+async fn everybody(pass: &mut Pass, work: &Work<'_>) -> Result<Option<Vec<Account>>, Halt> {
+    while Instant::now() < work.deadline {
         if work.may_write && !(work.gate)() {
             return Err(Halt::Stopped);
         }

@@ -42,6 +42,8 @@ pub struct Asked {
     pub protected: Option<Vec<SelectedKey>>,
     /// Whether the provider may be written to.
     pub access: Access,
+    /// How often it is to be looked at: what was planned by another period is planned anew.
+    pub observe_period_seconds: Option<i32>,
     /// What suspends the target.
     pub suspension: Option<Suspension>,
     /// The tenant: an object that was deleted and created anew may name another one.

@@ -75,11 +75,14 @@ pub async fn advance(
     let next = match state {
         State::NotYet => {
             run.put_down().await;
+            run.looked |= waits_for_a_human(&outcome.health);
             Duration::from_secs(60)
         }
         State::Stop(stop) => {
             run.put_down().await;
             run.looked = true;
+            // As soon as it is corrected there is something to look at, whatever an earlier process had settled.
+            run.settled_before = false;
             outcome.stop = Some(stop);
             schedule::STALLED_RETRY
         }
@@ -88,6 +91,7 @@ pub async fn advance(
                 desired: ready.desired.clone(),
                 protected: ready.protected.clone(),
                 access: ready.spec.access,
+                observe_period_seconds: ready.spec.observe_period_seconds,
                 suspension: outcome.suspension.clone(),
                 tenant: ready.connection.tenant.id.clone(),
                 accept_ledger_loss: policy.accept_ledger_loss,
@@ -117,6 +121,11 @@ pub async fn advance(
     Slice { outcome, next }
 }
 
+/// Whether nothing can be looked at until a human has mended the provider object or its tenant.
+fn waits_for_a_human(health: &Health) -> bool {
+    matches!(health, Health::NotReady { fault, .. } if !fault.passes())
+}
+
 struct Driver<'a> {
     ready: &'a Ready,
     policy: &'a Policy<'a>,
@@ -128,7 +137,7 @@ impl Driver<'_> {
     async fn drive(&self, run: &mut TargetRun, outcome: &TargetOutcome, deadline: Instant) -> Duration {
         if std::mem::take(&mut run.settled_before) {
             let period = self.observe_period();
-            let at = schedule::first_look(period, self.policy.uid, self.context.started);
+            let at = schedule::first_look(period, self.policy.uid, self.context.registry.acts_since(Timestamp::now()));
             run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
         }
         if run.pass.is_none()
@@ -140,6 +149,8 @@ impl Driver<'_> {
         // What stops reads as well is asked before any call, so that a suspended tenant has its rest.
         if outcome.suspension.as_ref().is_some_and(guard::Suspension::stops_reads) {
             run.put_down().await;
+            // It cannot be looked at; it is, as soon as that ends.
+            run.looked = true;
             return schedule::STALLED_RETRY;
         }
         // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
@@ -154,7 +165,7 @@ impl Driver<'_> {
                     run.put_down().await;
                 }
                 // A tenant that a human has to mend cannot be looked at; it is, as soon as it is mended.
-                run.looked |= matches!(health, Health::NotReady { fault, .. } if !fault.passes());
+                run.looked |= waits_for_a_human(health);
                 return schedule::STALLED_RETRY;
             }
         }
@@ -164,6 +175,10 @@ impl Driver<'_> {
         }
         if let Some(rest) = run.trouble.as_ref().and_then(|t| t.until.checked_duration_since(Instant::now())) {
             return rest;
+        }
+        // Nothing is begun without time: what is known is said first.
+        if run.pass.is_none() && Instant::now() >= deadline {
+            return Duration::ZERO;
         }
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
@@ -230,11 +245,12 @@ impl Driver<'_> {
                 provider: &ready.id,
             },
             may_write,
+            deadline,
         };
         let worked = if ready.desired.strategy == Strategy::TenantNative && may_write {
-            native::advance(pass, &mut work, tenant, deadline).await
+            native::advance(pass, &mut work, tenant).await
         } else {
-            pass.advance(&mut work, deadline).await
+            pass.advance(&mut work).await
         };
         run.sessions_refused = pass.sessions_refused;
         match worked {
@@ -380,7 +396,9 @@ impl Driver<'_> {
             Halt::Stop(stop) => {
                 run.put_down().await;
                 let now = Timestamp::now();
-                let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now));
+                // A clock that is wrong now may be right long before the time that it makes of the cutoff.
+                let longest = self.observe_period().max(schedule::STALLED_RETRY);
+                let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now).min(longest));
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 run.looked = true;

@@ -43,10 +43,11 @@ impl Found {
 pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) -> Found {
     let now = Timestamp::now();
     let tenant_id = connect::tenant_id(&subject.spec).ok();
-    // An object that was deleted and created anew may name another tenant: nothing carries over.
-    let before = before.filter(|before| before.tenant_id == tenant_id);
+    // Nothing carries over from an object that was deleted and created anew.
+    let before = before.filter(|before| before.uid == subject.uid && before.tenant_id == tenant_id);
     let verified_before = subject.status.as_ref().is_some_and(|s| s.tenant.is_some());
     let mut entry = Entry {
+        uid: subject.uid.clone(),
         spec: subject.spec.clone(),
         allowed_namespaces: subject.allowed_namespaces.clone(),
         tenant_id,
@@ -87,7 +88,9 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
     entry.connection = Some(connection.clone());
     if let Some(same) = same {
         entry.health = same.health.clone();
-        entry.probes = same.probes.clone();
+        // Whoever edits the object wants to know how it stands now.
+        let edited = Probes { next: Some(Instant::now()), ..Probes::default() };
+        entry.probes = if same.spec == subject.spec { same.probes.clone() } else { edited };
     } else if before.is_none_or(|before| before.fingerprint == 0 && before.health == Health::Unverified)
         && let Some(health) = subject.status.as_ref().and_then(|said| refused_before(said, subject.generation))
     {

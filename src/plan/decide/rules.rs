@@ -178,6 +178,10 @@ pub(super) fn judge(
         }
         _ => {}
     }
+    // There is one, and it cannot be read: the password may be new enough.
+    if shows_changes && account.changed == ChangeTime::NotGiven {
+        return incomplete("the time of the last change").into();
+    }
     if now < rules.cutoff {
         return Verdict::Wait(rules.cutoff).into();
     }

@@ -442,6 +442,9 @@ fn what_the_row_does_not_give_costs_one_read_and_is_then_unknown() {
     }
     let without_change = Account { changed: ChangeTime::NotGiven, ..due() };
     assert_eq!(verdict(&without_change, &Facts::default(), &class_a()), Verdict::NeedsRead);
+    // A read that shows a time which cannot be read.
+    assert!(matches!(verdict(&without_change, &complete(), &class_a()), Verdict::Unknown(_)));
+    assert_eq!(verdict(&without_change, &complete(), &class_b()), Verdict::Require);
 }
 
 #[test]
@@ -454,11 +457,8 @@ fn skips_that_the_row_shows_cost_no_read() {
 
 #[test]
 fn a_password_without_a_change_time_is_due_once_then_the_ledger_decides() {
-    for changed in [ChangeTime::Absent, ChangeTime::NotGiven] {
-        let account = Account { changed, ..due() };
-        assert_eq!(verdict(&account, &complete(), &class_a()), Verdict::Require);
-    }
     let account = Account { changed: ChangeTime::Absent, ..due() };
+    assert_eq!(verdict(&account, &complete(), &class_a()), Verdict::Require);
     let facts = Facts { complete: true, ..knowing(own_mark(T + 5, BEFORE)) };
     assert_eq!(verdict(&account, &facts, &class_a()), Verdict::Cleared);
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 /// The longest pause that is obeyed. Whoever names a longer one is asked again then.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -14,10 +16,15 @@ const ABSURD: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_secs(1);
 const DAY: u64 = 24 * 60 * 60;
 
-/// An HTTP date (RFC 9110 §5.6.7; only the form that may be sent, not the two obsolete ones).
+/// An HTTP date in any of its three forms (RFC 9110 §5.6.7: two are obsolete, and still to be read).
 pub fn http_date(text: &str) -> Option<Timestamp> {
     static PARSER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
-    PARSER.parse_timestamp(text.trim()).ok()
+    let text = text.trim();
+    let obsolete = |format| DateTime::strptime(format, text).ok()?.to_zoned(TimeZone::UTC).ok();
+    PARSER.parse_timestamp(text).ok().or_else(|| {
+        let time = obsolete("%A, %d-%b-%y %H:%M:%S GMT").or_else(|| obsolete("%a %b %e %H:%M:%S %Y"))?;
+        Some(time.timestamp())
+    })
 }
 
 /// The `Date` of an answer.
@@ -61,6 +68,8 @@ mod tests {
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read(" 7 "), Some(Duration::from_secs(7)));
         assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(read("Sunday, 06-Nov-94 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(read("Sun Nov  6 08:50:07 1994"), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Keycloak {
         let enabled = match self.get::<RequiredAction>(VERIFY, About::RequiredAction, &segments, &[]).await {
             Ok((action, _)) => action.enabled,
             Err(error) if error.kind == ErrorKind::NotFound => Some(false),
-            Err(error) if error.kind == ErrorKind::PermissionDenied => {
+            Err(error) if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Forbidden) => {
                 let message = "whether the required action UPDATE_PASSWORD is switched on cannot be read: ".to_owned();
                 return Ok(Enforceable::Unknown(message + &error.message));
             }
@@ -192,14 +192,22 @@ impl Keycloak {
 
     /// The own service account. Keycloak shows an empty list, no refusal, to whoever may search users but not view
     /// them; that the own account is not seen tells the two apart.
-    async fn own_account(&self, username: &str) -> Result<User, ProviderError> {
+    ///
+    /// `None` where other users are seen: some versions leave service accounts out of searches.
+    async fn own_account(&self, username: &str) -> Result<Option<User>, ProviderError> {
         let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
         let (Listed(users), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
         let own = users.into_iter().find(|u| u.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username)));
-        own.ok_or_else(|| {
+        if own.is_some() {
+            return Ok(own);
+        }
+        let (Listed(others), _): (Listed<User>, _) =
+            self.get(VERIFY, About::Realm, &["users"], &[("first", "0"), ("max", "1")]).await?;
+        if others.is_empty() {
             let message = wire::missing_roles(&self.realm, "view-users and manage-users");
-            response.error(ErrorKind::PermissionDenied, message)
-        })
+            return Err(response.error(ErrorKind::PermissionDenied, message));
+        }
+        Ok(None)
     }
 
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
@@ -227,10 +235,14 @@ impl Provider for Keycloak {
         if fresh_token {
             self.http.forget_token().await;
         }
-        let (realm, _): (Realm, _) = self.get(VERIFY, About::Realm, &[], &[]).await?;
+        let name = match self.get::<Realm>(VERIFY, About::RealmName, &[], &[]).await {
+            Ok((realm, _)) => realm.display_name.filter(|name| !name.is_empty()).or(realm.realm),
+            Err(error) if error.kind == ErrorKind::Forbidden => None,
+            Err(error) => return Err(error),
+        };
         let (users, _): (u64, _) = self.get(VERIFY, About::Realm, &["users", "count"], &[]).await?;
         let own = match &self.own_username {
-            Some(username) => Some(self.own_account(username).await?),
+            Some(username) => self.own_account(username).await?,
             None => None,
         };
         let mut enforceable = self.enforceable().await?;
@@ -241,7 +253,7 @@ impl Provider for Keycloak {
         }
         Ok(Tenant {
             id: format!("{}/realms/{}", self.base.origin(), self.realm),
-            name: realm.display_name.filter(|name| !name.is_empty()).or(realm.realm),
+            name,
             users: Some(users),
             own_account_has_password: own.is_some().then_some(false),
             own_account: own.map(|own| AccountId(own.id)),

@@ -61,8 +61,7 @@ pub(super) struct Group {
     pub name: Option<String>,
     #[serde(default, deserialize_with = "short")]
     pub path: Option<String>,
-    #[serde(default)]
-    pub sub_groups: Vec<Group>,
+    pub sub_groups: Option<Vec<Group>>,
 }
 
 /// `RealmRepresentation`, as far as it is read. Callers without `view-realm` are shown the names only.
@@ -93,6 +92,15 @@ pub(super) struct RequiredActions {
 struct ErrorBody {
     error: Option<String>,
     error_message: Option<String>,
+}
+
+impl ErrorBody {
+    /// Whether a 404 says that what is asked for is not there, in whatever words (they change between versions), rather
+    /// than that the address is none of Keycloak's admin API.
+    fn is_about_a_resource(&self) -> bool {
+        let said = self.error.as_deref().or(self.error_message.as_deref());
+        said.is_some_and(|said| !said.contains("matching target resource") && !said.starts_with("HTTP 404"))
+    }
 }
 
 impl User {
@@ -181,7 +189,7 @@ pub(super) fn matching_groups(groups: &[Group], name: &str) -> Vec<String> {
         if hit {
             found.push(group.id.clone());
         }
-        rest.extend(group.sub_groups.iter());
+        rest.extend(group.sub_groups.iter().flatten());
     }
     found.sort();
     found.dedup();
@@ -202,6 +210,8 @@ pub(super) fn group_search(name: &str) -> String {
 pub(super) enum About {
     /// The realm as a whole: lists, searches, settings.
     Realm,
+    /// The name of the realm, without which everything else works.
+    RealmName,
     /// Groups, which need one role more.
     Groups,
     /// The settings of a required action, which need `view-realm`.
@@ -234,20 +244,22 @@ pub(super) fn refusal(about: About, realm: &str, status: u16, body: &[u8]) -> Op
                 .to_owned(),
         ),
         (403, About::Realm) => error(ErrorKind::PermissionDenied, missing_roles(realm, "view-users and manage-users")),
+        (403, About::RealmName) => error(ErrorKind::Forbidden, missing_roles(realm, "view-realm")),
         (403, About::Groups) => error(ErrorKind::PermissionDenied, missing_roles(realm, "query-groups and view-users")),
         (403, About::RequiredAction) => error(ErrorKind::PermissionDenied, missing_roles(realm, "view-realm")),
         (404, _) if body.error.as_deref() == Some("Realm not found.") => error(
             ErrorKind::PermissionDenied,
             format!("Keycloak has no realm {realm:?} at this base URL: check realm and baseURL"),
         ),
-        (404, About::Account | About::Write) if body.error.as_deref() == Some("User not found") => {
-            error(ErrorKind::NotFound, "Keycloak has no such user".to_owned())
-        }
-        (404, About::Groups) if body.error.as_deref() == Some("Could not find group by id") => {
-            error(ErrorKind::NotFound, "Keycloak has no such group".to_owned())
-        }
         (404, About::RequiredAction) if body.error.as_deref() == Some("Failed to find required action") => {
             error(ErrorKind::NotFound, "this realm has no such required action".to_owned())
+        }
+        (404, About::RequiredAction) => error(ErrorKind::Forbidden, "Keycloak does not show it".to_owned()),
+        (404, About::Account | About::Write) if body.is_about_a_resource() => {
+            error(ErrorKind::NotFound, "Keycloak has no such user".to_owned())
+        }
+        (404, About::Groups) if body.is_about_a_resource() => {
+            error(ErrorKind::NotFound, "Keycloak has no such group".to_owned())
         }
         (404, _) => error(
             ErrorKind::ResponseInvalid,

@@ -246,6 +246,24 @@ impl Looker {
         Ok(user.account(response.answered_at))
     }
 
+    /// Fills in the e-mail credential from its own resource. That a user shows it when asked for with nested fields is
+    /// what instances do, and nowhere documented.
+    async fn with_credential(&self, mut account: Account) -> Result<Account, ProviderError> {
+        let segments = ["users", account.id.0.as_str(), "credentials_email"];
+        match self.get::<EmailCredential>(READ, About::Read, &segments, CREDENTIAL_FIELDS).await {
+            Ok((credential, response)) => {
+                if credential.is_about_another(&account.id.0) {
+                    return Err(response.error(ErrorKind::ResponseInvalid, "the answer is about another user"));
+                }
+                credential.fill(&mut account);
+                account.answered_at = response.answered_at;
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => account.credential = Credential::NoPassword,
+            Err(error) => return Err(error),
+        }
+        Ok(account)
+    }
+
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
         let url = self.base.url(REQUIRE, &["users", &id.0, "credentials_email"])?;
         let request = Request::write(REQUIRE, Method::PATCH, url, gate)
@@ -439,7 +457,13 @@ impl Provider for Looker {
     }
 
     async fn read(&self, id: &AccountId) -> Result<Account, ProviderError> {
-        self.user(READ, &id.0).await
+        let account = self.user(READ, &id.0).await?;
+        let lacks = match account.credential {
+            Credential::NotGiven => true,
+            Credential::Local => account.mark == Mark::NotGiven,
+            Credential::NoPassword | Credential::Federated | Credential::Service => false,
+        };
+        if lacks { self.with_credential(account).await } else { Ok(account) }
     }
 
     async fn read_back(&self, id: &AccountId) -> Result<Account, ProviderError> {

@@ -164,7 +164,13 @@ impl EmailCredential {
         account
     }
 
-    fn fill(self, account: &mut Account) {
+    /// Whether the answer says that it is about another user than `id`.
+    pub fn is_about_another(&self, id: &str) -> bool {
+        self.user_id.as_deref().is_some_and(|user| user != id)
+    }
+
+    /// Fills in what the credential tells.
+    pub fn fill(self, account: &mut Account) {
         account.credential = Credential::Local;
         account.mark = match self.forced_password_reset_at_next_login {
             Some(true) => Mark::Marked,

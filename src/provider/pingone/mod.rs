@@ -17,6 +17,8 @@
 
 mod wire;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use http::Method;
 use http::header::CONTENT_TYPE;
@@ -76,6 +78,9 @@ const MOST_EMPTY_PAGES: u32 = 50;
 const MOST_PAGES: usize = 1000;
 /// Groups, populations, hits or sessions that are read at most.
 const MOST_ROWS: usize = 10_000;
+
+/// How long is paused where a limit is said to be reached by another status than 429, and without a time.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
 
 const LIST: &str = "list users";
 const GROUPS: &str = "list groups";
@@ -149,12 +154,15 @@ impl PingOne {
             Some((kind, message)) => response.error(kind, message),
             None => response.unclassified(),
         };
-        if error.kind == ErrorKind::Throttled
-            && error.retry_after.is_none()
-            && let Some(pause) = refusal.retry_after()
-        {
-            self.http.limiter().block_for(pause);
-            error.retry_after = Some(pause);
+        if error.kind == ErrorKind::Throttled {
+            let named = error.retry_after;
+            error.retry_after = named.or(refusal.retry_after());
+            // The limiter takes in a 429 and its header by itself, but neither a body nor another status.
+            match error.retry_after {
+                Some(pause) if named.is_none() || status != 429 => self.http.limiter().block_for(pause),
+                None if status != 429 => self.http.limiter().block_for(SHORT_PAUSE),
+                _ => {}
+            }
         }
         Err(error)
     }
@@ -426,8 +434,8 @@ impl Provider for PingOne {
     }
 
     async fn find(&self, key: &UserKey) -> Result<Vec<Account>, ProviderError> {
-        let filter = match key {
-            UserKey::Id(id) if !wire::is_uuid(id) => None,
+        let (attribute, value) = match key {
+            UserKey::Id(id) if !wire::is_uuid(id) => return Ok(Vec::new()),
             // PingOne shows ids in lower case; a UUID is the same in either (RFC 9562 section 4). Who is excluded by one in
             // upper case must not be asked.
             UserKey::Id(id) => {
@@ -437,17 +445,33 @@ impl Provider for PingOne {
                     Err(error) => Err(error),
                 };
             }
-            UserKey::Username(name) => wire::comparison("username", "eq", name),
-            UserKey::Email(email) => wire::comparison("email", "eq", email),
+            UserKey::Username(name) => ("username", name),
+            UserKey::Email(email) => ("email", email),
         };
-        let Some(filter) = filter else { return Ok(Vec::new()) };
-        let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
-        let found: Vec<(User, _)> = self.all(FIND, About::Tenant("list users"), &["users"], &query).await?;
-        Ok(matching(key, found.into_iter().map(|(user, at)| user.account(at))))
+        // The vendor's page on filters says "identical" of `eq`, not whether case matters.
+        let lower = value.to_lowercase();
+        let spellings = [value, &lower];
+        let spellings = if lower == *value { &spellings[..1] } else { &spellings[..] };
+        for spelling in spellings {
+            let Some(filter) = wire::comparison(attribute, "eq", spelling) else { return Ok(Vec::new()) };
+            let query = [("limit", self.page_size.as_str()), ("filter", filter.as_str())];
+            let found: Vec<(User, _)> = self.all(FIND, About::Tenant("list users"), &["users"], &query).await?;
+            let found = matching(key, found.into_iter().map(|(user, at)| user.account(at)));
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn complete(&self, mut row: Account) -> Result<Account, ProviderError> {
-        if row.mark == Mark::NotGiven && row.credential != Credential::Federated {
+        if row.credential == Credential::Federated {
+            return Ok(row);
+        }
+        if row.disabled.is_none() || row.locked.is_none() {
+            return self.read(&row.id).await;
+        }
+        if row.mark == Mark::NotGiven {
             let id = row.id.clone();
             self.password(&id, &mut row).await?;
         }

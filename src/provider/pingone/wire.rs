@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,8 +23,9 @@ pub(super) struct Collection<T> {
     #[serde(rename = "_links")]
     links: Links,
     #[serde(rename = "_embedded")]
-    embedded: HashMap<String, Listed<T>>,
+    embedded: Option<HashMap<String, Listed<T>>>,
     count: Option<i64>,
+    size: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -44,9 +47,15 @@ pub(super) struct Rows<T> {
 
 impl<T> Collection<T> {
     /// The rows under `name`; `None` where the page holds no such list, which is not the same as an empty one.
-    pub fn rows(mut self, name: &str) -> Option<Rows<T>> {
+    pub fn rows(self, name: &str) -> Option<Rows<T>> {
+        // Other writers of HAL leave out what holds nothing.
+        let rows = match self.embedded {
+            Some(mut embedded) => embedded.remove(name)?.0,
+            None if self.size == Some(0) => Vec::new(),
+            None => return None,
+        };
         Some(Rows {
-            rows: self.embedded.remove(name)?.0,
+            rows,
             next: self.links.next.map(|link| link.href),
             total: self.count.and_then(|count| u64::try_from(count).ok()),
         })
@@ -200,8 +209,10 @@ impl Password {
     }
 }
 
+/// A time as ISO 8601 writes it. One without a zone is UTC.
 fn time(text: &str) -> Option<Timestamp> {
-    text.trim().parse().ok()
+    let text = text.trim();
+    text.parse().ok().or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))
 }
 
 /// A value in a SCIM filter, quoted. `None` for one with control characters, which no name or address has.
@@ -319,7 +330,20 @@ impl Refusal {
             let kind = if about == About::Sessions { ErrorKind::Unsupported } else { ErrorKind::PermissionDenied };
             return say(kind, "the PingOne licence does not cover this call");
         }
-        if self.has("INSUFFICIENT_PERMISSIONS") || status == 403 {
+        if matches!(about, About::User | About::Sessions) {
+            if self.has("NO_PASSWORD") {
+                return say(ErrorKind::Rejected, "the user has no password");
+            }
+            if self.has("ACCOUNT_NOT_USABLE") {
+                return say(
+                    ErrorKind::Rejected,
+                    "PingOne cannot require this: the account is kept elsewhere or not usable",
+                );
+            }
+        }
+        if self.has("INSUFFICIENT_PERMISSIONS")
+            || (status == 403 && !self.has("INVALID_TOKEN") && !self.has("NOT_FOUND"))
+        {
             return match about {
                 About::Tenant(needed) | About::Member(needed) => say(
                     ErrorKind::PermissionDenied,
@@ -333,10 +357,10 @@ impl Refusal {
                 ),
             };
         }
-        if status == 401 {
+        if status == 401 || self.has("INVALID_TOKEN") {
             return say(ErrorKind::AuthenticationFailed, "the access token is refused, a fresh one too");
         }
-        if status == 404 {
+        if status == 404 || self.has("NOT_FOUND") {
             return match about {
                 About::Tenant(needed) => say(
                     ErrorKind::PermissionDenied,
@@ -359,11 +383,7 @@ impl Refusal {
         }
         match about {
             About::Tenant(_) | About::Member(_) => say(ErrorKind::ResponseInvalid, "the request is refused"),
-            _ if self.has("NO_PASSWORD") => say(ErrorKind::Rejected, "the user has no password"),
-            _ if self.has("ACCOUNT_NOT_USABLE") => {
-                say(ErrorKind::Rejected, "PingOne cannot require this: the account is kept elsewhere or not usable")
-            }
-            _ => say(ErrorKind::Rejected, "the request is refused for this user"),
+            About::User | About::Sessions => say(ErrorKind::Rejected, "the request is refused for this user"),
         }
     }
 }

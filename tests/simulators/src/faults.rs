@@ -40,6 +40,8 @@ pub struct Faults {
     pub permission_as_401: bool,
     /// PingOne: the worker's role covers this population only; everybody else is invisible to it.
     pub population_scope: Option<String>,
+    /// PingOne: `eq` holds for identical values only, as the vendor's page on filters words it; else case does not matter.
+    pub exact_eq: bool,
     /// Looker: what is forbidden is answered with 404.
     pub forbidden_as_not_found: bool,
     /// Looker: Google Cloud core denies all password and credential calls.

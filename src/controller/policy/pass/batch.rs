@@ -14,7 +14,7 @@ use super::waiting::{UNCLEAR_READ, Waiting};
 use super::{Halt, Pass, Work, age};
 use crate::api::FailureCategory;
 use crate::plan::decide::{Decision, Facts, SkipReason, Verdict, after_refusal, after_write, decide};
-use crate::plan::ledger::{AccountKey, Entry, Refusal};
+use crate::plan::ledger::{AccountKey, Entry, Refusal, State};
 use crate::plan::observed::Account;
 use crate::provider::{ErrorKind, ProviderError};
 use crate::telemetry::metrics::WriteLabels;
@@ -113,18 +113,21 @@ impl Pass {
             })
             .collect();
         let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
-        let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::default());
-        let ended: Vec<(Due, Sent)> = futures::stream::iter(sending)
+        let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::until(work.deadline));
+        let ended: Vec<(Due, Option<Sent>)> = futures::stream::iter(sending)
             .map(|(due, facts)| async move {
                 if let Some(error) = fuse.blown() {
-                    return (due, Sent::Unsent(error));
+                    return (due, Some(Sent::Unsent(error)));
+                }
+                if fuse.is_late() {
+                    return (due, None);
                 }
                 let sent = require(provider, tenant, &due, &facts, rules, gate, now).await;
                 fuse.saw(match &sent {
                     Sent::Unsent(error) | Sent::Unclear(error) => Some(error),
                     _ => None,
                 });
-                (due, sent)
+                (due, Some(sent))
             })
             .buffer_unordered(work.concurrency())
             .collect()
@@ -132,8 +135,13 @@ impl Pass {
         let mut halt = None;
         let is_outage = fuse.blown().is_some();
         for (due, sent) in ended {
-            if let Some(error) = self.ended(work, due, sent, is_outage) {
-                halt.get_or_insert(error);
+            match sent {
+                Some(sent) => {
+                    if let Some(error) = self.ended(work, due, sent, is_outage) {
+                        halt.get_or_insert(error);
+                    }
+                }
+                None => self.put_back(due),
             }
         }
         if let Some(batch) = &mut self.batch {
@@ -204,7 +212,7 @@ impl Pass {
                 self.waiting.push(Waiting::after(UNCLEAR_READ, due));
             }
             (Sent::Unsent(error), _) => {
-                self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
+                self.put_back(due);
                 return Some(error);
             }
             // Without an intent nothing was sent: the ledger has been replaced under us, and the next pass looks again.
@@ -213,18 +221,26 @@ impl Pass {
         None
     }
 
-    /// What the refusals so far say about the tenant, while it has not accepted one write.
+    /// Has the open batch send to this account later.
+    fn put_back(&mut self, due: Due) {
+        self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
+    }
+
+    /// What the refusals so far say about the tenant, while it has not accepted one write. Nothing where the account was
+    /// refused before: that is known, and what others met since is what counts.
     fn refusal_of_the_tenant(&self, work: &Work<'_>) -> Option<(ErrorKind, &'static str)> {
         if self.accepted {
             return None;
         }
-        let forbidden = self.suspects.iter().filter(|(_, refusal)| *refusal == Refusal::Forbidden).count();
+        let was_refused = |due: &Due| due.before.is_some_and(|entry| matches!(entry.state, State::Refused { .. }));
+        let news = || self.suspects.iter().filter(|(due, _)| !was_refused(due));
+        let forbidden = news().filter(|(_, refusal)| *refusal == Refusal::Forbidden).count();
         let has_accepted = work.ready.connection.tenant.has_accepted();
         if forbidden >= if has_accepted { TENANT_REJECTION } else { TENANT_REFUSAL } {
             let message = "the tenant refuses every write: grant the credential the right to require password changes";
             return Some((ErrorKind::PermissionDenied, message));
         }
-        (self.suspects.len() >= TENANT_REJECTION).then_some((
+        (news().count() >= TENANT_REJECTION && !has_accepted).then_some((
             ErrorKind::Unsupported,
             "the tenant finds every write invalid, so that no more are tried: is its version of the API one that this \
              operator knows, and may passwords be changed there at all?",

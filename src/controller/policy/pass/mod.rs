@@ -43,10 +43,11 @@ use super::native::Roster;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, Verdict};
+use crate::plan::desired::KeyIndex;
 use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey, Refusal};
-use crate::plan::observed::AccountId;
+use crate::plan::observed::{Account, AccountId};
 use crate::plan::tally::Tally;
 use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
@@ -71,6 +72,8 @@ pub struct Work<'a> {
     pub confirm: Confirm<'a>,
     /// Whether anything may be written.
     pub may_write: bool,
+    /// When the slice ends: no call is begun after it.
+    pub deadline: Instant,
 }
 
 impl Work<'_> {
@@ -169,6 +172,9 @@ pub struct Pass {
     own: Option<AccountKey>,
     protected: HashSet<AccountKey>,
     excluded: HashSet<AccountKey>,
+    /// What protects and excludes by key, compared with each row too: a provider's search may be stricter about case.
+    protected_keys: KeyIndex,
+    excluded_keys: KeyIndex,
     tasks: VecDeque<Task>,
     /// The listings of a round, to be read again where that is needed.
     listings: Vec<Task>,
@@ -210,6 +216,8 @@ impl Pass {
             own: own.map(|id| AccountKey::new(tenant, id)),
             protected: HashSet::new(),
             excluded: HashSet::new(),
+            protected_keys: KeyIndex::new(ready.protected.as_deref().unwrap_or_default()),
+            excluded_keys: KeyIndex::new(&ready.desired.excluded.keys),
             tasks: task::tasks(ready),
             listings: Vec::new(),
             search: Search::default(),
@@ -237,8 +245,9 @@ impl Pass {
         Tally { sessions_refused: self.sessions_refused, ..self.counts.tally() }
     }
 
-    /// Works until `deadline`.
-    pub async fn advance(&mut self, work: &mut Work<'_>, deadline: Instant) -> Result<Progress, Halt> {
+    /// Works until the slice ends.
+    pub async fn advance(&mut self, work: &mut Work<'_>) -> Result<Progress, Halt> {
+        let deadline = work.deadline;
         loop {
             if Instant::now() >= deadline {
                 return Ok(Progress::More);
@@ -320,6 +329,16 @@ impl Pass {
     fn is_confirmed(&self, work: &Work<'_>) -> bool {
         let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
         !moves || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
+    }
+
+    /// Takes in that an account has a key which protects or excludes it, whatever the search for that key has said.
+    fn shield(&mut self, key: AccountKey, account: &Account) {
+        if self.protected_keys.names(account) {
+            self.protected.insert(key);
+        }
+        if self.excluded_keys.names(account) {
+            self.excluded.insert(key);
+        }
     }
 
     /// Counts a failed call about one account while the tenant answers others. Whether it is the account's own trouble by

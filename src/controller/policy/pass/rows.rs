@@ -53,6 +53,7 @@ impl Pass {
             if !self.counts.is_new(key, row.origin) {
                 continue;
             }
+            self.shield(key, &row.account);
             let decision = decide(&row.account, &self.facts(work, key, false), &self.rules, work.now());
             match (decision.verdict, self.read_verdicts.get(&key)) {
                 (Verdict::Require | Verdict::Wait(_) | Verdict::NeedsRead, _) if self.is_left_out(&key) => {
@@ -64,14 +65,15 @@ impl Pass {
                 _ => self.take(work, key, row, decision),
             }
         }
-        let (provider, fuse) = (work.provider(), &Fuse::default());
-        let answers: Vec<(AccountKey, Row, Read)> = futures::stream::iter(reads)
+        let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
+        let answers: Vec<(AccountKey, Row, Option<Read>)> = futures::stream::iter(reads)
             .map(|(key, row)| async move {
                 let read = match fuse.blown() {
-                    Some(error) => Read::Failed(error),
-                    None => complete(provider, &row).await,
+                    Some(error) => Some(Read::Failed(error)),
+                    None if fuse.is_late() => None,
+                    None => Some(complete(provider, &row).await),
                 };
-                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
+                fuse.saw(if let Some(Read::Failed(error)) = &read { Some(error) } else { None });
                 (key, row, read)
             })
             .buffer_unordered(work.concurrency())
@@ -80,20 +82,27 @@ impl Pass {
         let mut halt = None;
         for (key, row, read) in answers {
             match read {
-                Read::Account(account) => {
+                Some(Read::Account(account)) => {
                     let decision = decide(&account, &self.facts(work, key, true), &self.rules, work.now());
                     self.remember_read(work, key, &decision);
                     // The mark and the change time were read now; only what the row itself gave is as old as the row.
                     self.take(work, key, Row { account, ..row }, decision);
                 }
-                Read::Gone => self.finish(work, key, &row, Verdict::Skip(SkipReason::Gone)),
-                Read::Refused => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
-                Read::Unreadable => self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read")),
-                Read::Failed(error) if fuse.blown().is_none() && self.stumbles_again(key) => {
+                Some(Read::Gone) => self.finish(work, key, &row, Verdict::Skip(SkipReason::Gone)),
+                Some(Read::Refused) => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
+                Some(Read::Unreadable) => {
+                    self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read"))
+                }
+                // The slice is over; the next one reads it.
+                None => {
+                    self.counts.forget(key, row.origin);
+                    self.rows.push_front(row);
+                }
+                Some(Read::Failed(error)) if fuse.blown().is_none() && self.stumbles_again(key) => {
                     tracing::debug!(%error, "one account cannot be read; the next pass tries again");
                     self.finish(work, key, &row, Verdict::Failed(FailureCategory::Transient));
                 }
-                Read::Failed(error) => {
+                Some(Read::Failed(error)) => {
                     self.counts.forget(key, row.origin);
                     self.rows.push_front(row);
                     halt = Some(error);

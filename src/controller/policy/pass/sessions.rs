@@ -24,8 +24,8 @@ impl Pass {
     /// Ends the sessions of accounts whose mark is confirmed.
     pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
-        let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::default());
-        let ended: Vec<(AccountId, Result<_, ProviderError>)> = futures::stream::iter(part)
+        let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::until(work.deadline));
+        let ended: Vec<(AccountId, Option<Result<_, ProviderError>>)> = futures::stream::iter(part)
             .map(|id| async move {
                 let step = Step::RevokeSessions(id.clone());
                 let ended = fuse.call(async || provider.apply(&step, gate).await).await;
@@ -37,25 +37,26 @@ impl Pass {
         let mut halt = None;
         for (id, ended) in ended {
             match ended {
-                Ok(_) => {
+                None => self.sessions.push_front(id),
+                Some(Ok(_)) => {
                     let (key, now) = (work.account_key(&id), work.now());
                     let unknown = || Entry::new(State::Marked { baseline: Baseline::Unknown }, now);
                     let entry = work.ledger.ledger.entry(&key).unwrap_or_else(unknown);
                     work.ledger.ledger.record(key, Entry { revoked: true, ..entry });
                 }
-                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                Some(Err(error)) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
                     // The plan or the rights do not cover sessions: requiring goes on without.
                     tracing::warn!(%error, "sessions are not ended any more in this pass");
                     self.sessions_refused = true;
                 }
-                Err(error) if concerns_tenant(&error) => {
+                Some(Err(error)) if concerns_tenant(&error) => {
                     if error.held_back || !self.stumbles_again(work.account_key(&id)) {
                         self.sessions.push_front(id);
                     }
                     halt = Some(error);
                 }
                 // This account's sessions are tried again by the next pass, since its bit is not set.
-                Err(error) => tracing::debug!(%error, "sessions of one account were not ended"),
+                Some(Err(error)) => tracing::debug!(%error, "sessions of one account were not ended"),
             }
         }
         if self.sessions_refused {

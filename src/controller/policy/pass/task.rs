@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::counts::Origin;
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::{CONFIRMATIONS, Halt, Pass, Work, concerns_tenant, too_many};
+use super::{CONFIRMATIONS, Halt, Pass, Work, too_many};
 use crate::api::FailureCategory;
 use crate::controller::policy::dereference::Ready;
 use crate::plan::capabilities::Paging;
@@ -197,8 +197,8 @@ impl Pass {
                 asked.push((purpose, key));
             }
         }
-        type Found = (Instant, Result<Vec<Account>, ProviderError>);
-        let (provider, fuse) = (work.provider(), &Fuse::default());
+        type Found = (Instant, Option<Result<Vec<Account>, ProviderError>>);
+        let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
         let answers: Vec<((Purpose, SelectedKey), Found)> = futures::stream::iter(asked)
             .map(|(purpose, key)| async move {
                 let found = fuse.call(async || provider.find(&key.key).await).await;
@@ -209,6 +209,10 @@ impl Pass {
             .await;
         let mut halt = None;
         for ((purpose, key), (received, found)) in answers.into_iter().rev() {
+            let Some(found) = found else {
+                self.tasks.push_front(Task::Key(purpose, key));
+                continue;
+            };
             match found {
                 Ok(accounts) if accounts.is_empty() && !work.capabilities().keys.absence_is_proof => {
                     self.search.want(purpose, key);
@@ -217,8 +221,26 @@ impl Pass {
                     let row = |account| Row { account, received, origin: Origin::Key };
                     self.found(work, purpose, &key, accounts.into_iter().map(row).collect())?;
                 }
-                Err(error) if purpose == Purpose::Select && !concerns_tenant(&error) => {
-                    self.counts.failed(&key.place, FailureCategory::Forbidden);
+                Err(error) if needs_listing(&error, work.capabilities().keys.absence_is_proof) => {
+                    tracing::debug!(%error, "the provider does not search for such a key; a listing tells whom it names");
+                    self.search.want(purpose, key);
+                }
+                Err(error) if is_refused(&error) => match purpose {
+                    Purpose::Select if error.kind == ErrorKind::Rejected => {
+                        self.counts.failed(&key.place, FailureCategory::Rejected);
+                    }
+                    Purpose::Select => self.counts.failed(&key.place, FailureCategory::Forbidden),
+                    Purpose::Exclude => {
+                        return Err(Halt::Stop(guard::exclusion_unresolved(&key.place, Unresolved::Refused)));
+                    }
+                    Purpose::Protect => {
+                        return Err(Halt::Stop(guard::protected_unresolved(&key.place, Unresolved::Refused)));
+                    }
+                },
+                // Nobody knows whom it names; everybody else is asked first.
+                Err(error) if purpose == Purpose::Select && error.kind == ErrorKind::ResponseInvalid => {
+                    self.counts.failed(&key.place, FailureCategory::Transient);
+                    self.cut_short.get_or_insert(error);
                 }
                 Err(error)
                     if purpose == Purpose::Select
@@ -302,13 +324,22 @@ impl Pass {
 
     async fn resolve_set(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         let Some(Task::Set(purpose, kind, set)) = self.tasks.front().cloned() else { return Ok(()) };
-        let mut ids = work.provider().sets(kind, &set.name).await.map_err(Halt::Tenant)?;
-        let (Some(id), true) = (ids.pop(), ids.is_empty()) else {
-            let how = if ids.is_empty() { Unresolved::Nothing } else { Unresolved::Several };
-            return Err(Halt::Stop(match purpose {
+        let unresolved = |how| {
+            Halt::Stop(match purpose {
                 Purpose::Select => guard::selection_unresolved(&set.place, how),
                 Purpose::Exclude | Purpose::Protect => guard::exclusion_unresolved(&set.place, how),
-            }));
+            })
+        };
+        let mut ids = match work.provider().sets(kind, &set.name).await {
+            Ok(ids) => ids,
+            Err(error) if is_refused(&error) => {
+                tracing::info!(%error, "a group or population cannot be looked for");
+                return Err(unresolved(Unresolved::Refused));
+            }
+            Err(error) => return Err(Halt::Tenant(error)),
+        };
+        let (Some(id), true) = (ids.pop(), ids.is_empty()) else {
+            return Err(unresolved(if ids.is_empty() { Unresolved::Nothing } else { Unresolved::Several }));
         };
         self.tasks.pop_front();
         let listing = match kind {
@@ -336,6 +367,7 @@ impl Pass {
                 self.cut_short(error);
                 return Ok(());
             }
+            Err(error) if kind == Kind::Exclude && is_refused(&error) => return Err(self.exclusion_cut_short(error)),
             Err(error) => return Err(Halt::Tenant(error)),
         };
         let received = Instant::now();
@@ -427,6 +459,20 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Whether the provider understands and refuses: one thing of the tenant may not be looked for, whatever else may.
+fn is_refused(error: &ProviderError) -> bool {
+    !error.held_back
+        && matches!(
+            error.kind,
+            ErrorKind::Forbidden | ErrorKind::PermissionDenied | ErrorKind::NotFound | ErrorKind::Rejected
+        )
+}
+
+/// Whether a search that failed says no more than one that found nobody: what the provider looks at is not documented.
+fn needs_listing(error: &ProviderError, absence_is_proof: bool) -> bool {
+    !absence_is_proof && !error.held_back && matches!(error.kind, ErrorKind::ResponseInvalid | ErrorKind::Rejected)
 }
 
 /// What the pages of a listing are read for.

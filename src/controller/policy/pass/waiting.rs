@@ -55,14 +55,15 @@ impl Pass {
             }
         }
         self.waiting = later;
-        let (provider, fuse) = (work.provider(), &Fuse::default());
-        let read: Vec<(Due, Read)> = futures::stream::iter(ready)
+        let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
+        let read: Vec<(Due, Option<Read>)> = futures::stream::iter(ready)
             .map(|due| async move {
                 let read = match fuse.blown() {
-                    Some(error) => Read::Failed(error),
-                    None => read_again(provider, &due.row).await,
+                    Some(error) => Some(Read::Failed(error)),
+                    None if fuse.is_late() => None,
+                    None => Some(read_again(provider, &due.row).await),
                 };
-                fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
+                fuse.saw(if let Some(Read::Failed(error)) = &read { Some(error) } else { None });
                 (due, read)
             })
             .buffer_unordered(work.concurrency())
@@ -70,6 +71,11 @@ impl Pass {
             .await;
         let mut halt = None;
         for (mut due, read) in read {
+            // The slice is over; the next one reads it.
+            let Some(read) = read else {
+                self.waiting.push(Waiting::after(Duration::ZERO, due));
+                continue;
+            };
             let settled = match read {
                 Read::Account(account) => {
                     let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());

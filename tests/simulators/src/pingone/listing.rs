@@ -149,9 +149,9 @@ fn answer(world: &World, call: &Call, kind: &str, page: &Page, limit: usize, ent
     Answer::json(200, CONTENT_TYPE, &body)
 }
 
-fn compare_user(directory: &Directory, index: u32, attribute: &str, operator: Operator, value: &str) -> bool {
+fn user_value(directory: &Directory, index: u32, attribute: &str) -> String {
     let people = &directory.people;
-    let actual = match attribute {
+    match attribute {
         "username" => people.username(index),
         "email" => people.email(index),
         "enabled" => (!directory.state(index).disabled).to_string(),
@@ -161,8 +161,7 @@ fn compare_user(directory: &Directory, index: u32, attribute: &str, operator: Op
         "population.id" => ids::uuid(people.seed, POPULATION, population_of(index) as u32),
         "nickname" => crate::population::PERSONAL_CANARY.to_owned(),
         _ => String::new(),
-    };
-    operator.holds(&actual, value)
+    }
 }
 
 /// `GET …/users`.
@@ -196,10 +195,13 @@ fn matching_users(world: &mut World, filter: &str) -> Result<Arc<Vec<u32>>, Stri
         });
     }
     let parsed = Filter::parse(filter, user_filter_allows)?;
-    let seed = world.directory.people.seed;
+    let (seed, exact_eq) = (world.directory.people.seed, world.active.faults.exact_eq);
     let holds = |directory: &Directory, index: u32| {
         parsed.holds(
-            &|attribute, operator, value| compare_user(directory, index, attribute, operator, value),
+            &|attribute, operator, value| {
+                let actual = user_value(directory, index, attribute);
+                if exact_eq && operator == Operator::Eq { actual == value } else { operator.holds(&actual, value) }
+            },
             &|group| {
                 let position = ids::uuid_index(seed, GROUP, group).and_then(|at| directory.groups.get(at as usize));
                 position.is_some_and(|group| directory.is_member(group, index))
