@@ -338,6 +338,13 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
+    #[test]
+    fn a_pause_says_why_where_somebody_wrote_it() {
+        let said = |why: &str| Suspension::Annotation(why.to_owned()).to_string();
+        assert!(said("audit until Monday").ends_with("It says: audit until Monday"));
+        assert!(said("").ends_with("people are still looked at"));
+    }
+
     fn clocks(ours: i64, theirs: i64) -> Clocks {
         Clocks { ours: at(ours), theirs: Some(at(theirs)) }
     }

@@ -147,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_carried_over_is_said_about_the_present_generation() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut before = Conditions::new(&[], 1, now);
+        before.set(ConditionType::Enforceable, Truth::True, Reason::Verified, "verified");
+        let before = before.into_list();
+        let mut after = Conditions::new(&before, 2, now);
+        after.carry(ConditionType::Enforceable);
+        let after = after.into_list();
+        assert_eq!((after.len(), after[0].observed_generation, after[0].message.as_str()), (1, Some(2), "verified"));
+    }
+
+    #[test]
     fn lists_that_differ_in_one_word_of_one_condition_do_not_say_the_same() {
         let list = |type_, truth, reason, generation, message| {
             let mut list = Conditions::new(&[], generation, Timestamp::UNIX_EPOCH);

@@ -312,6 +312,53 @@ fn the_worst_target_speaks() {
 }
 
 #[test]
+fn targets_that_say_the_same_say_it_once_and_others_by_their_names() {
+    let message = |reasons: [&str; 2]| {
+        let stopped = |name: &str, why: &str| TargetOutcome {
+            stop: Some(Stop::stalled(Reason::SelectionNotFound, "", why)),
+            ..target(name)
+        };
+        let outcome = policy(vec![stopped("a", reasons[0]), stopped("b", reasons[1])]);
+        let status = report(&outcome, None, at(0)).status;
+        condition(&status, ConditionType::Ready).unwrap().message.clone()
+    };
+    assert_eq!(message(["no such group", "no such group"]), "no such group");
+    assert_eq!(message(["no such group", "no such list"]), "target a: no such group; target b: no such list");
+}
+
+#[test]
+fn what_is_done_and_what_to_do_about_cleared_marks_is_said() {
+    let message = |outcome: &PolicyOutcome| {
+        let status = report(outcome, None, at(0)).status;
+        condition(&status, ConditionType::Ready).unwrap().message.clone()
+    };
+    let planning = policy(vec![target("workforce")]);
+    assert!(message(&planning).contains("a change is required"), "{}", message(&planning));
+    let looking = PolicyOutcome { mode: Mode::Observe, ..planning };
+    assert!(!message(&looking).contains("a change is required"), "{}", message(&looking));
+    let cleared = complete(Tally { cleared: 2, enforced: 5, ..Tally::default() });
+    assert!(message(&cleared).contains("write a new policy"), "{}", message(&cleared));
+}
+
+#[test]
+fn failures_are_said_while_a_first_pass_runs_and_forgotten_with_an_edit() {
+    let running = policy(vec![TargetOutcome { running: Some(failed(2)), ..target("workforce") }]);
+    let first = report(&running, None, at(0)).status;
+    assert_eq!(first.failures.len(), 2);
+    let edited = PolicyOutcome { generation: 4, ..policy(vec![target("workforce")]) };
+    assert_eq!(report(&edited, Some(&first), at(5)).status.failures, []);
+}
+
+#[test]
+fn one_failed_and_one_unknown_are_two_who_are_not_done() {
+    let mut tally = failed(1);
+    (tally.unknown, tally.pending) = (1, 1);
+    assert!(
+        said(&report(&complete(tally), None, at(0)).status).starts_with("Ready=False PartiallyFailed, Reconciling")
+    );
+}
+
+#[test]
 fn after_the_first_complete_pass_only_the_end_of_a_pass_moves_anything() {
     let first = report(&complete(done()), None, at(0)).status;
     let mut routine = complete(done());

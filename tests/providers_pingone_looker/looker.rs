@@ -375,3 +375,23 @@ async fn a_sign_in_after_the_mark_is_gone_can_be_seen() {
     let (SignIn::At(before), SignIn::At(now)) = (seen.sign_in, after.sign_in) else { panic!("no sign-in is shown") };
     assert!(now > before);
 }
+
+#[tokio::test]
+async fn where_users_show_no_credential_its_own_resource_tells() {
+    let sparse = Faults { sparse_rows: true, ..Faults::default() };
+    let classes = [(Class::NoPassword, Share::Count(1)), (Class::AlreadyMarked, Share::Count(1))];
+    let simulator = start(Options::new(Population::with(4, &classes)).faults(sparse)).await;
+    let provider = connect(&simulator);
+    for row in rows(&provider, &Listing::Tenant).await.unwrap() {
+        let Some(user) = simulator.user(&row.id.0).filter(|user| user.class != Class::ApiUser) else { continue };
+        assert_eq!(row.credential, Credential::NotGiven);
+        let account = provider.complete(row).await.unwrap();
+        let wanted = match user.class {
+            Class::NoPassword => (Credential::NoPassword, Mark::NotGiven),
+            Class::AlreadyMarked => (Credential::Local, Mark::Marked),
+            _ => (Credential::Local, Mark::Unmarked),
+        };
+        assert_eq!((account.credential, account.mark), wanted, "{:?}", user.class);
+        assert_eq!(account.disabled, Some(false), "{:?}", user.class);
+    }
+}

@@ -450,3 +450,30 @@ async fn every_session_is_ended_once() {
     assert_eq!(ended as u32, user.sessions);
     assert!(!provider.apply(&Step::RevokeSessions(id), &open()).await.unwrap().written);
 }
+
+#[tokio::test]
+async fn what_a_row_leaves_out_is_read_once() {
+    let sparse = Faults { sparse_rows: true, ..Faults::default() };
+    let simulator = start(Options::ordinary(3).faults(sparse)).await;
+    let provider = connect(&simulator);
+    for row in rows(&provider, &Listing::Tenant).await.unwrap() {
+        assert_eq!((row.disabled, row.locked), (None, None));
+        let account = provider.complete(row).await.unwrap();
+        assert_eq!((account.disabled, account.locked, account.mark), (Some(false), Some(false), Mark::Unmarked));
+    }
+    assert_eq!((simulator.count(READ_USER), simulator.count(READ_PASSWORD)), (3, 3));
+}
+
+#[tokio::test]
+async fn a_key_in_another_case_is_looked_for_as_it_is_written_and_in_lower_case() {
+    let strict = Faults { exact_eq: true, ..Faults::default() };
+    let simulator = start(Options::ordinary(3).faults(strict)).await;
+    let provider = connect(&simulator);
+    let user = simulator.user_at(1);
+    assert_eq!(user.email, user.email.to_lowercase());
+    let found = provider.find(&UserKey::Email(user.email.to_uppercase())).await.unwrap();
+    assert_eq!(found.iter().map(|account| account.id.0.as_str()).collect::<Vec<_>>(), [user.id.as_str()]);
+    assert_eq!(simulator.count(LIST_USERS), 2);
+    provider.find(&UserKey::Email(user.email)).await.unwrap();
+    assert_eq!(simulator.count(LIST_USERS), 3, "in lower case it is one search");
+}

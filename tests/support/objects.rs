@@ -128,10 +128,16 @@ impl Bed {
         for map in maps.list(&ListParams::default()).await.expect("ConfigMaps").items {
             all += &serde_json::to_string(&map).expect("JSON");
             let bytes = map.binary_data.into_iter().flatten().map(|(_, ByteString(bytes))| bytes);
-            all.extend(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+            all.extend(bytes.map(|bytes| texts(&bytes)));
         }
         all
     }
+}
+
+/// What in these bytes could be read as text: four characters or more. Numbers may hold the byte of any single one.
+fn texts(bytes: &[u8]) -> String {
+    let runs = bytes.split(|byte| !byte.is_ascii_graphic()).filter(|run| run.len() >= 4);
+    runs.map(|run| String::from_utf8_lossy(run).into_owned() + "\n").collect()
 }
 
 fn says(view: &View, type_: &str, said: &str, words: &[&str]) -> bool {

@@ -163,6 +163,22 @@ fn a_malformed_line_can_be_excluded_by_its_text() {
     }));
     let desired = resolved(&spec, &["alice@corp.example\nnot an address"], &[]);
     assert_eq!((desired.selection.malformed, desired.excluded_by_text), (vec![], 1));
+    let spec = self::spec(serde_json::json!({
+        "users": [{"email": "alice@corp.example"}, {"email": "not an address"}],
+        "exclude": {"users": [{"email": "Not An Address"}]},
+    }));
+    let desired = resolved(&spec, &[], &[]);
+    assert_eq!((desired.selection.malformed, desired.excluded_by_text), (vec![], 1));
+}
+
+#[test]
+fn what_the_provider_can_do_may_be_asked_for() {
+    let sessions = policy(serde_json::json!({"action": {"sessions": "Revoke"}}));
+    assert_eq!(resolved(&sessions, &[], &[]).sessions, Sessions::Revoke);
+    let everybody = serde_json::json!({"name": "t", "providerRef": {"name": "a"}, "scope": "Tenant",
+        "strategy": "TenantNative", "accountStates": ["Active", "Locked", "Disabled"]});
+    let everybody = policy(serde_json::json!({"targets": [everybody]}));
+    assert_eq!(resolved(&everybody, &[], &[]).strategy, crate::api::password_reset_policy::Strategy::TenantNative);
 }
 
 #[test]

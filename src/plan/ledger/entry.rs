@@ -137,7 +137,7 @@ impl Entry {
             State::NotEffective => (9, 0),
         };
         let mut bytes = [0; Self::BYTES];
-        bytes[0] = state | (self.writes.min(3) << 4) | (u8::from(self.revoked) << 6);
+        bytes[0] = state + (self.writes.min(3) << 4) + (u8::from(self.revoked) << 6);
         bytes[1..5].copy_from_slice(&self.at.to_be_bytes());
         bytes[5..].copy_from_slice(&rest.to_be_bytes()[2..]);
         bytes

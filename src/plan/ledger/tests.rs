@@ -373,7 +373,9 @@ fn the_links_of_a_sealed_shard_outlive_its_being_stored_again() {
     store.save_all(&mut ledger);
     assert!(store.0.len() > 3, "several shards are sealed");
     ledger.link(links[0].0, AccountKey(7));
-    assert_eq!(store.save_all(&mut ledger), 1);
+    let images = ledger.dirty_shards();
+    assert!(images.iter().all(|image| image.index != 0), "it is replaced where it is");
+    assert_eq!(store.save(&mut ledger, images), 1);
     let loaded = store.load().unwrap();
     assert_eq!(loaded.account_of(&links[0].0), Some(AccountKey(7)));
     assert!(links[1..].iter().all(|(entry, account)| loaded.account_of(entry) == Some(*account)));
@@ -435,6 +437,25 @@ fn a_large_campaign_of_a_provider_that_shows_everything_keeps_only_what_a_list_c
     store.save_all(&mut all);
     let loaded = Ledger::load(key(), Retention::OpenOnly, store.0.into_iter().collect()).unwrap();
     assert!(loaded.is_empty());
+    let mut all = Ledger::with_shard_bytes(key(), Retention::All, 1_024);
+    accounts(0..100).iter().for_each(|account| all.record(*account, marked(11)));
+    let mut store = Store::default();
+    store.save_all(&mut all);
+    assert!(store.0.len() > 1, "a shard is sealed");
+    let loaded = Ledger::load(key(), Retention::OpenOnly, store.0.into_iter().collect()).unwrap();
+    assert!(loaded.is_empty());
+}
+
+#[test]
+fn a_head_is_sealed_when_it_is_full_and_not_before() {
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, codec::size(10, 0));
+    accounts(0..10).iter().for_each(|account| ledger.record(*account, marked(11)));
+    store.save_all(&mut ledger);
+    assert_eq!(store.0.len(), 1);
+    ledger.record(AccountKey(99), marked(11));
+    store.save_all(&mut ledger);
+    assert_eq!(store.0.len(), 2);
 }
 
 fn stored() -> Store {
@@ -711,16 +732,21 @@ proptest! {
         entries in prop::collection::vec((any::<u64>(), entry()), 0..20),
         links in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20),
         sealed in prop::option::of(any::<u16>()),
+        stage in 0..4_usize,
     ) {
+        let stages = [EverybodyStage::Open, EverybodyStage::Arrived, EverybodyStage::Closed];
+        let everybody = stages.get(stage).map(|stage| Everybody { at: 5, stage: *stage });
         let shard = Shard {
             index: 7,
             fingerprint: 9,
-            head: sealed.map(|sealed| Head { sealed, everybody: None }),
+            head: sealed.map(|sealed| Head { sealed, everybody }),
             entries: entries.into_iter().map(|(key, entry)| (AccountKey(key), entry)).collect(),
             links: links.into_iter().map(|(entry, account)| (EntryKey(entry), AccountKey(account))).collect(),
         };
         let bytes = codec::encode(&shard);
-        prop_assert!(bytes.len() <= codec::size(shard.entries.len(), shard.links.len()));
+        // What a head has more is counted for every shard.
+        let head = if shard.head.is_some() { 0 } else { 7 };
+        prop_assert_eq!(bytes.len() + head, codec::size(shard.entries.len(), shard.links.len()));
         prop_assert_eq!(codec::decode(&bytes), Ok(shard));
     }
 }

@@ -40,6 +40,9 @@ pub struct Faults {
     pub permission_as_401: bool,
     /// PingOne: the worker's role covers this population only; everybody else is invisible to it.
     pub population_scope: Option<String>,
+    /// PingOne: listings leave out `enabled` and `account`. Looker: users are shown without their credentials, whatever
+    /// fields are asked for.
+    pub sparse_rows: bool,
     /// PingOne: `eq` holds for identical values only, as the vendor's page on filters words it; else case does not matter.
     pub exact_eq: bool,
     /// Looker: what is forbidden is answered with 404.

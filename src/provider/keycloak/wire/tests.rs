@@ -176,17 +176,24 @@ fn a_refused_write_is_about_one_account() {
 }
 
 #[test]
-fn only_keycloaks_own_words_mean_that_something_does_not_exist() {
+fn a_404_in_keycloaks_form_means_that_something_does_not_exist_and_any_other_that_the_address_is_wrong() {
     assert_eq!(refused(About::Groups, 404, r#"{"error":"Could not find group by id"}"#).kind, ErrorKind::NotFound);
     let action = refused(About::RequiredAction, 404, r#"{"error":"Failed to find required action"}"#);
     assert_eq!(action.kind, ErrorKind::NotFound);
     assert_eq!(refused(About::Account, 404, r#"{"error":"User not found"}"#).kind, ErrorKind::NotFound);
     assert_eq!(refused(About::Write, 404, r#"{"error":"Realm not found."}"#).kind, ErrorKind::PermissionDenied);
     assert_eq!(refused(About::Account, 404, "<html>nothing here</html>").kind, ErrorKind::ResponseInvalid);
-    assert_eq!(
-        refused(About::Realm, 404, r#"{"error":"Unable to find matching target"}"#).kind,
-        ErrorKind::ResponseInvalid
-    );
+    for said in [r#"{"errorMessage":"User not found"}"#, r#"{"error":"not_found"}"#] {
+        assert_eq!(refused(About::Account, 404, said).kind, ErrorKind::NotFound, "{said}");
+        assert_eq!(refused(About::Realm, 404, said).kind, ErrorKind::ResponseInvalid, "{said}");
+    }
+    let nowhere = r#"{"error":"Unable to find matching target resource method"}"#;
+    for about in [About::Realm, About::Account, About::Groups] {
+        assert_eq!(refused(about, 404, nowhere).kind, ErrorKind::ResponseInvalid);
+    }
+    // Without the name of a realm, or its settings, everything else works.
+    assert_eq!(refused(About::RealmName, 403, "{}").kind, ErrorKind::Forbidden);
+    assert_eq!(refused(About::RequiredAction, 404, r#"{"error":"not_found"}"#).kind, ErrorKind::Forbidden);
 }
 
 #[test]

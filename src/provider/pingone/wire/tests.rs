@@ -81,6 +81,8 @@ fn a_missing_change_time_is_absent_and_an_unreadable_one_is_unknown() {
     assert_eq!(read(r#"{"status": "OK"}"#).changed, ChangeTime::Absent);
     assert_eq!(read(r#"{"status": "OK", "lastChangedAt": null}"#).changed, ChangeTime::Absent);
     assert_eq!(read(r#"{"status": "OK", "lastChangedAt": "lately"}"#).changed, ChangeTime::NotGiven);
+    let utc = ChangeTime::At("2026-11-25T00:00:00Z".parse().unwrap());
+    assert_eq!(read(r#"{"status": "OK", "lastChangedAt": "2026-11-25T00:00:00"}"#).changed, utc, "without a zone");
 }
 
 #[test]
@@ -110,9 +112,12 @@ fn a_page_without_its_list_is_not_an_empty_page() {
     )
     .unwrap();
     assert_eq!((page.rows.len(), page.next.as_deref(), page.total), (1, Some("https://a/x"), None));
+    // As writers of HAL do that leave out what holds nothing.
+    assert_eq!(rows(r#"{"_links": {}, "count": 0, "size": 0}"#).unwrap().rows.len(), 0);
     for bad in [
         "{}",
         r#"{"_links": {}}"#,
+        r#"{"_links": {}, "size": 3}"#,
         r#"{"_embedded": {"users": []}}"#,
         r#"{"_links": {}, "_embedded": {}}"#,
         r#"{"_links": {}, "_embedded": {"groups": []}}"#,
@@ -176,6 +181,10 @@ fn refusals_are_read_by_their_codes_and_by_what_they_are_about() {
 
     assert_eq!(kind(&refusal("REQUEST_FAILED", "NO_PASSWORD"), About::User, 400), Some(ErrorKind::Rejected));
     assert_eq!(kind(&refusal("REQUEST_FAILED", "ACCOUNT_NOT_USABLE"), About::User, 400), Some(ErrorKind::Rejected));
+    // The code tells more than the status.
+    assert_eq!(kind(&refusal("REQUEST_FAILED", "NO_PASSWORD"), About::User, 403), Some(ErrorKind::Rejected));
+    assert_eq!(kind(&token, About::User, 403), Some(ErrorKind::AuthenticationFailed));
+    assert_eq!(kind(&refusal("NOT_FOUND", ""), About::User, 403), Some(ErrorKind::NotFound));
     assert_eq!(kind(&refusal("INVALID_DATA", "INVALID_VALUE"), tenant, 400), Some(ErrorKind::ResponseInvalid));
     assert_eq!(kind(&refusal("NOT_FOUND", ""), About::User, 404), Some(ErrorKind::NotFound));
     assert_eq!(kind(&refusal("NOT_FOUND", ""), About::Member("list groups"), 404), Some(ErrorKind::NotFound));

@@ -19,7 +19,7 @@ pub(crate) fn body(world: &World, index: u32, state: State) -> Value {
     let has_email = !matches!(class, Class::Embed | Class::ServiceAccount);
     let saml = matches!(class, Class::NoPassword | Class::Federated);
     let groups = directory.groups.iter().enumerate().filter(|(_, group)| directory.is_member(group, index));
-    json!({
+    let mut body = json!({
         "can": {"show": true},
         "id": id(directory, index),
         "first_name": people.given(index),
@@ -38,7 +38,13 @@ pub(crate) fn body(world: &World, index: u32, state: State) -> Value {
         "group_ids": groups.map(|(position, _)| group_id(position)).collect::<Vec<_>>(),
         "role_ids": if class == Class::ApiUser { json!(["2"]) } else { json!([]) },
         "url": format!("https://looker.example/api/4.0/users/{}", id(directory, index)),
-    })
+    });
+    if world.active.faults.sparse_rows
+        && let Some(body) = body.as_object_mut()
+    {
+        body.retain(|member, _| !member.starts_with("credentials_"));
+    }
+    body
 }
 
 /// `GET /user`: the API user.

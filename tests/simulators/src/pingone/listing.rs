@@ -179,7 +179,13 @@ pub(crate) fn users(world: &mut World, call: &Call) -> Answer {
     let page = page(world, limit, &cursor, &matches);
     let entries = page.rows.iter().map(|index| {
         let state = world.directory.read(*index);
-        user::body(world, call, *index, state)
+        let mut row = user::body(world, call, *index, state);
+        if world.active.faults.sparse_rows
+            && let Some(row) = row.as_object_mut()
+        {
+            row.retain(|member, _| !["enabled", "account"].contains(&member.as_str()));
+        }
+        row
     });
     let entries = entries.collect();
     answer(world, call, "users", &page, limit, entries)
