@@ -71,9 +71,10 @@ impl Doubt {
     /// Takes in that a read shows the write to this account, or anything else than its absence: the batch came as far as
     /// this.
     pub fn may_have_been_sent(&mut self, key: AccountKey) {
-        if self.open.contains(&key) && Some(key) > self.last_sent {
-            self.last_sent = Some(key);
-            self.showing_nothing = self.showing_nothing.split_off(&key);
+        if self.open.contains(&key) {
+            let last = self.last_sent.map_or(key, |last| last.max(key));
+            self.last_sent = Some(last);
+            self.showing_nothing = self.showing_nothing.split_off(&last);
         }
     }
 

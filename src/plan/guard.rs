@@ -485,6 +485,15 @@ mod tests {
             assert_eq!(exclusion.path, path);
             assert_eq!(protected_unresolved(path, how).reason, Reason::ProtectedUserUnresolved);
         }
+        let said = [Unresolved::Nothing, Unresolved::Several, Unresolved::CutShort, Unresolved::Refused].map(|how| {
+            let (exclusion, protected) = (exclusion_unresolved(path, how), protected_unresolved(path, how));
+            assert!(protected.message.starts_with(unresolved(how)), "{}", protected.message);
+            exclusion.message
+        });
+        for (message, what) in said.iter().zip(["nothing of this name", "write the id", "broke off", "grant"]) {
+            assert!(message.contains(what), "{message}");
+        }
+        assert_eq!(selection_unresolved(path, Unresolved::Refused).reason, Reason::SelectionNotFound);
         assert_eq!(selection_unresolved(path, Unresolved::Nothing).reason, Reason::SelectionNotFound);
         assert_eq!(selection_unresolved(path, Unresolved::Several).reason, Reason::SelectionAmbiguous);
     }

@@ -211,3 +211,20 @@ pub enum Enforceable {
     /// We lack the right to look, or the provider has no such switch to read; why, as a sentence.
     Unknown(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_a_key_names_is_found_once_ignoring_case_and_nobody_else_is() {
+        let account = |id: &str, email: &str| Account {
+            emails: vec![email.to_owned()],
+            ..Account::unknown(id.to_owned(), Timestamp::UNIX_EPOCH)
+        };
+        let hits =
+            [account("1", "Bob@corp.example"), account("2", "bobby@corp.example"), account("1", "bob@corp.example")];
+        let named = matching(&UserKey::Email("bob@CORP.example".to_owned()), hits);
+        assert_eq!(named.iter().map(|account| account.id.0.as_str()).collect::<Vec<_>>(), ["1"]);
+    }
+}

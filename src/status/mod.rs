@@ -20,9 +20,9 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::plan::failure::Health;
 
 pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
+pub use provider::refused_before;
 pub use text::cut;
 
 /// The status to write, and what goes with it.
@@ -78,12 +78,6 @@ pub fn provider_report(
     now: Timestamp,
 ) -> Report<IdentityProviderStatus> {
     provider::report(outcome, previous, now)
-}
-
-/// How an earlier process left a provider object at this generation, where the tenant had refused it: the credential, its
-/// rights, or its pace. `None` where status says anything else.
-pub fn refused_before(said: &IdentityProviderStatus, generation: i64) -> Option<Health> {
-    provider::refused_before(said, generation)
 }
 
 #[cfg(test)]

@@ -89,7 +89,9 @@ pub(super) fn report(
     }
 }
 
-pub(super) fn refused_before(said: &IdentityProviderStatus, generation: i64) -> Option<Health> {
+/// How an earlier process left a provider object at this generation, where the tenant had refused it: the credential, its
+/// rights, or its pace. `None` where status says anything else.
+pub fn refused_before(said: &IdentityProviderStatus, generation: i64) -> Option<Health> {
     let said = Some(said).filter(|said| said.observed_generation == Some(generation))?;
     let ready =
         conditions::find(&said.conditions, ConditionType::Ready).filter(|c| c.status != Truth::True.as_str())?;

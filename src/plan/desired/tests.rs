@@ -172,6 +172,12 @@ fn a_malformed_line_can_be_excluded_by_its_text() {
 }
 
 #[test]
+fn an_age_of_no_days_is_refused() {
+    let (reason, path, _) = stop(&policy(serde_json::json!({"requirement": {"maxPasswordAgeDays": 0}})), &EVERYTHING);
+    assert_eq!((reason, path.as_str()), (Reason::InvalidSpec, "spec.requirement.maxPasswordAgeDays"));
+}
+
+#[test]
 fn what_the_provider_can_do_may_be_asked_for() {
     let sessions = policy(serde_json::json!({"action": {"sessions": "Revoke"}}));
     assert_eq!(resolved(&sessions, &[], &[]).sessions, Sessions::Revoke);

@@ -94,3 +94,12 @@ fn the_next_pass_comes_soon_only_after_a_failure_that_may_pass() {
     }
     assert!(!of(&ALL[..10]).retries());
 }
+
+#[test]
+fn that_sessions_are_refused_in_one_part_is_true_of_the_whole() {
+    for (one, other) in [(true, false), (false, true)] {
+        let mut whole = Tally { sessions_refused: one, ..Tally::default() };
+        whole.merge(&Tally { sessions_refused: other, ..Tally::default() });
+        assert!(whole.sessions_refused);
+    }
+}
