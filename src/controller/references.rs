@@ -244,22 +244,45 @@ impl Publish {
     }
 }
 
+/// How long a watch that is refused takes to say so.
+const WATCH_BEGINS: Duration = Duration::from_secs(2);
+
 async fn follow<K>(api: Api<K>, config: watcher::Config, publish: Publish, content: fn(K) -> Content)
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     let mut events = streams::events(api, config).boxed();
-    let mut listed = None;
-    while let Some(event) = events.next().await {
+    let (mut listed, mut was_forbidden, mut held) = (None, false, None);
+    loop {
+        // Who was forbidden may list and still not watch: what is listed counts when the watch has begun as well.
+        let event = match held.take() {
+            None => events.next().await,
+            Some(seen) => match tokio::time::timeout(WATCH_BEGINS, events.next()).await {
+                Ok(Some(Err(error))) if is_forbidden(&error) => Some(Err(error)),
+                begun => {
+                    was_forbidden = false;
+                    publish.say(seen);
+                    let Ok(event) = begun else { continue };
+                    event
+                }
+            },
+        };
+        let Some(event) = event else { return };
         match event {
             Ok(Event::Init) => listed = None,
             Ok(Event::InitApply(object)) => listed = Some(object),
             Ok(Event::InitDone) => {
-                publish.say(listed.take().map_or(Seen::Absent, |o| Seen::Present(Arc::new(content(o)))));
+                let seen = listed.take().map_or(Seen::Absent, |o| Seen::Present(Arc::new(content(o))));
+                if was_forbidden {
+                    held = Some(seen);
+                } else {
+                    publish.say(seen);
+                }
             }
             Ok(Event::Apply(object)) => publish.say(Seen::Present(Arc::new(content(object)))),
             Ok(Event::Delete(_)) => publish.say(Seen::Absent),
             Err(error) if is_forbidden(&error) => {
+                was_forbidden = true;
                 publish.say(Seen::Forbidden);
                 tokio::time::sleep(FORBIDDEN_RETRY).await;
             }

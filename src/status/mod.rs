@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::Reason;
 use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
+use crate::api::{ConditionType, Reason};
 
 pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
 pub use provider::refused_before;
@@ -78,6 +78,11 @@ pub fn provider_report(
     now: Timestamp,
 ) -> Report<IdentityProviderStatus> {
     provider::report(outcome, previous, now)
+}
+
+/// Whether a status says that its policy is suspended.
+pub fn is_suspended(status: &PasswordResetPolicyStatus) -> bool {
+    conditions::find(&status.conditions, ConditionType::Suspended).is_some()
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::prelude::*;
 
-use crate::api::ConditionType;
 use crate::api::FailureCategory;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::decide::SkipReason;

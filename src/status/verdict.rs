@@ -81,8 +81,8 @@ pub(super) struct View<'a> {
     pub(super) suspension: Option<&'a Suspension>,
     /// What the last complete pass at this generation found, in this process or an earlier one.
     pub(super) complete: Option<&'a Findings>,
-    /// A human had to correct something when an earlier process ended, and this one has not looked yet: what that pass
-    /// found is not how things stand.
+    /// A human had to correct something or had stopped it when an earlier process ended, and this one has not looked yet:
+    /// what that pass found may not be how things stand.
     pub(super) doubtful: bool,
     pub(super) now: Timestamp,
 }

@@ -1,6 +1,8 @@
 //! Who may read which Secret or list, bound to which origin; what is said when it cannot be read, and that it heals by
 //! itself: by watch where the object changes, within half a minute where a right is granted.
 
+use std::time::Duration;
+
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -166,6 +168,37 @@ async fn a_grant_that_is_taken_away_and_given_back_heals() {
     bed.provider_says("mc", "Ready", "False SecretForbidden", &[]).await;
     bed.grant("secrets", "mc").await;
     bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+}
+
+/// A grant that lacks one verb: what may be listed and not watched is no ground to sign in again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_list_and_not_watch_is_told_so_once_and_calls_nobody() {
+    let simulator = MonoCloud::start(Options::ordinary(3)).await.expect("a simulator");
+    let mut bed = Bed::new("no-watch").await;
+    bed.lacks_rights();
+    bed.start().await;
+    bed.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "half"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["mc"], "verbs": ["get", "list"]}]}))
+        .await;
+    bed.apply(
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "half"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "half"},
+        "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": bed.operator_namespace}]}),
+    )
+    .await;
+    bed.put_key("mc", &simulator, "apiKey", simulator.credentials().api_key.as_bytes()).await;
+    bed.bare_monocloud("mc", &simulator).await;
+    bed.provider_says("mc", "Ready", "False SecretForbidden", &[]).await;
+    let refused = async || bed.audit().await.iter().filter(|e| e.is("watch", "secrets") && e.code == 403).count();
+    let (calls, before) = (simulator.counters().total(), refused().await);
+    let tried_again = async {
+        while refused().await < before + 2 {
+            tokio::time::sleep(Duration::from_millis(200)).await
+        }
+    };
+    tokio::time::timeout(bed.deadline, tried_again).await.expect("it is tried every half minute");
+    assert_eq!(simulator.counters().total(), calls, "nobody is called in between");
+    bed.provider_says("mc", "Ready", "False SecretForbidden", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,9 @@ async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace:
 fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
     let Some(status) = &policy.status else { return };
     let token_is_new = run.token.is_some() && status.last_handled_reconcile != run.token;
-    if status.observed_generation != Some(run.generation) || token_is_new {
+    // Under a suspension a token is echoed without a look.
+    let is_echoed_only = run.token.is_some() && status::is_suspended(status);
+    if status.observed_generation != Some(run.generation) || token_is_new || is_echoed_only {
         return;
     }
     for (target_run, target) in run.targets.iter_mut().zip(&policy.spec.targets) {

@@ -192,22 +192,14 @@ impl Keycloak {
 
     /// The own service account. Keycloak shows an empty list, no refusal, to whoever may search users but not view
     /// them; that the own account is not seen tells the two apart.
-    ///
-    /// `None` where other users are seen: some versions leave service accounts out of searches.
-    async fn own_account(&self, username: &str) -> Result<Option<User>, ProviderError> {
+    async fn own_account(&self, username: &str) -> Result<User, ProviderError> {
         let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
         let (Listed(users), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
         let own = users.into_iter().find(|u| u.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username)));
-        if own.is_some() {
-            return Ok(own);
-        }
-        let (Listed(others), _): (Listed<User>, _) =
-            self.get(VERIFY, About::Realm, &["users"], &[("first", "0"), ("max", "1")]).await?;
-        if others.is_empty() {
+        own.ok_or_else(|| {
             let message = wire::missing_roles(&self.realm, "view-users and manage-users");
-            return Err(response.error(ErrorKind::PermissionDenied, message));
-        }
-        Ok(None)
+            response.error(ErrorKind::PermissionDenied, message)
+        })
     }
 
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
@@ -242,7 +234,7 @@ impl Provider for Keycloak {
         };
         let (users, _): (u64, _) = self.get(VERIFY, About::Realm, &["users", "count"], &[]).await?;
         let own = match &self.own_username {
-            Some(username) => self.own_account(username).await?,
+            Some(username) => Some(self.own_account(username).await?),
             None => None,
         };
         let mut enforceable = self.enforceable().await?;

@@ -99,7 +99,9 @@ impl ErrorBody {
     /// than that the address is none of Keycloak's admin API.
     fn is_about_a_resource(&self) -> bool {
         let said = self.error.as_deref().or(self.error_message.as_deref());
-        said.is_some_and(|said| !said.contains("matching target resource") && !said.starts_with("HTTP 404"))
+        // A realm that is gone, and what other servers than Keycloak say to an address that they do not know.
+        let elsewhere = ["matching target resource", "realm", "Realm", "HTTP 404"];
+        said.is_some_and(|said| said != "Not Found" && !elsewhere.iter().any(|words| said.contains(words)))
     }
 }
 

@@ -360,7 +360,7 @@ impl Refusal {
         if status == 401 || self.has("INVALID_TOKEN") {
             return say(ErrorKind::AuthenticationFailed, "the access token is refused, a fresh one too");
         }
-        if status == 404 || self.has("NOT_FOUND") {
+        if status == 404 || (self.has("NOT_FOUND") && !matches!(about, About::Tenant(_))) {
             return match about {
                 About::Tenant(needed) => say(
                     ErrorKind::PermissionDenied,

@@ -237,10 +237,10 @@ impl Pass {
                         return Err(Halt::Stop(guard::protected_unresolved(&key.place, Unresolved::Refused)));
                     }
                 },
-                // Nobody knows whom it names; everybody else is asked first.
+                // Nobody knows whom it names. Everybody else is asked, and it is tried again soon.
                 Err(error) if purpose == Purpose::Select && error.kind == ErrorKind::ResponseInvalid => {
+                    tracing::debug!(%error, "the answer to a look-up cannot be read");
                     self.counts.failed(&key.place, FailureCategory::Transient);
-                    self.cut_short.get_or_insert(error);
                 }
                 Err(error)
                     if purpose == Purpose::Select

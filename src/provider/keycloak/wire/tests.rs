@@ -187,9 +187,14 @@ fn a_404_in_keycloaks_form_means_that_something_does_not_exist_and_any_other_tha
         assert_eq!(refused(About::Account, 404, said).kind, ErrorKind::NotFound, "{said}");
         assert_eq!(refused(About::Realm, 404, said).kind, ErrorKind::ResponseInvalid, "{said}");
     }
-    let nowhere = r#"{"error":"Unable to find matching target resource method"}"#;
-    for about in [About::Realm, About::Account, About::Groups] {
-        assert_eq!(refused(about, 404, nowhere).kind, ErrorKind::ResponseInvalid);
+    for nowhere in [
+        r#"{"error":"Unable to find matching target resource method"}"#,
+        r#"{"error":"No such realm"}"#,
+        r#"{"status":404,"error":"Not Found"}"#,
+    ] {
+        for about in [About::Realm, About::Account, About::Groups] {
+            assert_eq!(refused(about, 404, nowhere).kind, ErrorKind::ResponseInvalid, "{nowhere}");
+        }
     }
     // Without the name of a realm, or its settings, everything else works.
     assert_eq!(refused(About::RealmName, 403, "{}").kind, ErrorKind::Forbidden);
