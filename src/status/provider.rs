@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn another_reason_of_the_same_status_is_an_event_of_its_own() {
+        let refused = report(&outcome(failing(ProviderFault::AuthenticationFailed), None), Some(&verified()), at(1));
+        let denied = report(&outcome(failing(ProviderFault::PermissionDenied), None), Some(&refused.status), at(2));
+        assert_eq!(denied.events.iter().map(|event| event.reason).collect::<Vec<_>>(), [Reason::PermissionDenied]);
+    }
+
+    #[test]
     fn the_number_of_users_alone_is_no_news() {
         let mut grown = tenant(Enforceable::Yes);
         grown.users = Some(121);

@@ -11,6 +11,7 @@ use crate::plan::failure::{Health, ProviderFault, Stop};
 use crate::plan::guard::Suspension;
 use crate::plan::tally::{Sample, Tally};
 
+use super::findings::Findings;
 use super::*;
 
 type Status = PasswordResetPolicyStatus;
@@ -597,6 +598,26 @@ fn samples_keep_their_first_time_and_the_targets_take_turns() {
     let of_a: Vec<_> = second.status.failures.iter().filter(|sample| sample.target == "a").collect();
     let times: Vec<_> = of_a.iter().map(|sample| (sample.subject.as_str(), sample.first_seen.0)).collect();
     assert_eq!(times, [("spec.targets[0].users[0]", at(0)), ("spec.targets[0].users[1]", at(0)), ("id-77", at(60))]);
+}
+
+#[test]
+fn a_subject_that_fails_in_another_way_fails_since_then() {
+    let failing = |category| {
+        let mut tally = Tally { enforced: 5, ..Tally::default() };
+        tally.add_failure("id-1", category);
+        tally.add_failure("id-2", category);
+        complete(tally)
+    };
+    let first = report(&failing(FailureCategory::Forbidden), None, at(0)).status;
+    let since = |status: &Status| status.failures.iter().map(|sample| sample.first_seen.0).collect::<Vec<_>>();
+    assert_eq!(since(&report(&failing(FailureCategory::Forbidden), Some(&first), at(60)).status), [at(0), at(0)]);
+    assert_eq!(since(&report(&failing(FailureCategory::Rejected), Some(&first), at(60)).status), [at(60), at(60)]);
+}
+
+#[test]
+fn where_nobody_failed_nothing_is_said_of_causes_that_may_pass() {
+    let found = Findings::remembered(Default::default(), std::iter::empty());
+    assert!(!found.all_may_pass() && found.failed.is_empty());
 }
 
 #[test]

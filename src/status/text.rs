@@ -166,11 +166,21 @@ mod tests {
                 enforced(&two()),
                 "nobody can go on without a new password; 2 accounts have still to change it: 2 enforced, 1 pending",
             ),
+            (observed(&two()), "mode Enforce would require a change of 1 account: 2 enforced, 1 pending"),
+            (observed(&one()), "nobody is due: 1 enforced"),
             (awaiting(&one()), "1 account has still to change it: 1 enforced"),
             (pending(&two()), "nothing was required of 1 account yet: 2 enforced, 1 pending"),
             (pending(&many), "nothing was required of 7 accounts yet: 7 pending"),
             (drift(1), "somebody else took the requirement from 1 account before the password was changed"),
             (summary(&Findings::default()), "no accounts"),
+            (
+                summary(&Findings {
+                    counts: Counts { targeted: 2, skipped: 2, ..Counts::default() },
+                    skipped: vec![("Disabled", 2), ("Locked", 0)],
+                    ..Findings::default()
+                }),
+                "2 skipped (Disabled 2)",
+            ),
         ];
         for (said, wanted) in sentences {
             assert_eq!(said, wanted);

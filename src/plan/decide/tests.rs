@@ -464,6 +464,37 @@ fn a_password_without_a_change_time_is_due_once_then_the_ledger_decides() {
 }
 
 #[test]
+fn a_change_that_another_campaign_saw_ends_what_was_remembered_here() {
+    let evidence = Some(Evidence { newest: None, changed: Some((T + 9) as u32) });
+    let facts = Facts { evidence, ..knowing(own_mark(T + 5, BEFORE)) };
+    let decision = judged(&signed_in(BEFORE), &facts, &class_b());
+    let record = decision.record.unwrap();
+    assert_eq!((decision.verdict, record.state, i64::from(record.at)), (Verdict::Changed, State::Changed, T + 9));
+}
+
+#[test]
+fn an_inferred_change_is_remembered_with_the_time_of_the_newest_mark_whoever_saw_it() {
+    let sighting = Sighting::Marked(Baseline::at(at(BEFORE)));
+    let facts = Facts { evidence: seen(T + 20, sighting), ..knowing(own_mark(T + 5, BEFORE)) };
+    let decision = judged(&signed_in(T + 30), &facts, &class_b());
+    assert_eq!((decision.verdict, i64::from(decision.record.unwrap().at)), (Verdict::Changed, T + 20));
+}
+
+#[test]
+fn an_intent_that_was_never_accepted_is_sent_even_where_nothing_is_repeated() {
+    let once = Rules { repeat_without_effect: false, ..class_a() };
+    let facts = Facts { complete: true, ..knowing(entry(State::Intended, NOW - 31)) };
+    assert_eq!(verdict(&due(), &facts, &once), Verdict::Require);
+}
+
+#[test]
+fn a_read_back_that_tells_no_change_time_is_waited_for() {
+    let seen = Account { changed: ChangeTime::NotGiven, ..due() };
+    let decision = after_write(&entry(State::Intended, NOW - 1), &seen, &class_a());
+    assert!(matches!(decision.verdict, Verdict::Wait(_)), "{:?}", decision.verdict);
+}
+
+#[test]
 fn nothing_is_required_before_the_providers_clock_has_reached_t() {
     let account = Account { answered_at: at(T - 1), ..due() };
     assert_eq!(decide(&account, &Facts::default(), &class_a(), at(T - 1)), Verdict::Wait(at(T)).into());

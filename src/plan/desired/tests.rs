@@ -172,6 +172,14 @@ fn a_malformed_line_can_be_excluded_by_its_text() {
 }
 
 #[test]
+fn a_line_of_a_config_map_is_named_as_one() {
+    let list = serde_json::json!({"format": "Email", "configMapRef": {"name": "leak", "key": "users.txt"}});
+    let desired = resolved(&spec(serde_json::json!({"usersFrom": [list]})), &["alice@corp.example\nnobody"], &[]);
+    let malformed: Vec<_> = desired.selection.malformed.iter().map(ToString::to_string).collect();
+    assert_eq!(malformed, ["ConfigMap/leak users.txt:2"]);
+}
+
+#[test]
 fn an_age_of_no_days_is_refused() {
     let (reason, path, _) = stop(&policy(serde_json::json!({"requirement": {"maxPasswordAgeDays": 0}})), &EVERYTHING);
     assert_eq!((reason, path.as_str()), (Reason::InvalidSpec, "spec.requirement.maxPasswordAgeDays"));

@@ -24,6 +24,17 @@ fn a_clean_listing_that_shows_as_many_as_announced_is_complete() {
 }
 
 #[test]
+fn a_page_is_judged_as_it_comes_and_the_whole_with_its_last_one() {
+    let mut check = tenant();
+    assert_eq!(check.take(&page(&[("1", "a")], Some("p2"), Some(3))), Ok(()));
+    assert_eq!(check.take(&page(&[("2", "b")], Some("p2"), Some(3))), Err(ListingFault::Loops));
+    let mut check = tenant();
+    assert_eq!(check.take(&page(&[("1", "a")], Some("p2"), Some(3))), Ok(()));
+    let short = ListingFault::Short { distinct: 2, announced: 3 };
+    assert_eq!(check.take(&page(&[("2", "b")], None, Some(3))), Err(short));
+}
+
+#[test]
 fn fewer_distinct_accounts_than_announced_are_not_complete() {
     let mut check = tenant();
     check.page(&page(&[("1", "a"), ("2", "b")], None, Some(3))).unwrap();
