@@ -456,6 +456,18 @@ fn a_head_is_sealed_when_it_is_full_and_not_before() {
     ledger.record(AccountKey(99), marked(11));
     store.save_all(&mut ledger);
     assert_eq!(store.0.len(), 2);
+    // Links take room as well.
+    let mut store = Store::default();
+    let mut ledger = Ledger::with_shard_bytes(key(), Retention::All, codec::size(5, 5));
+    for account in accounts(0..5) {
+        ledger.link(EntryKey(account.0), account);
+        ledger.record(account, marked(11));
+    }
+    store.save_all(&mut ledger);
+    assert_eq!(store.0.len(), 1);
+    ledger.record(AccountKey(99), marked(11));
+    store.save_all(&mut ledger);
+    assert_eq!(store.0.len(), 2);
 }
 
 fn stored() -> Store {
