@@ -371,24 +371,20 @@ fn events(now: &[Condition], before: &[Condition]) -> Vec<EventNote> {
     let said = ready(now).map(|c| (&c.status, &c.reason));
     if said != ready(before).map(|c| (&c.status, &c.reason))
         && let Some(condition) = ready(now)
-        && let Some(reason) = reason_of(condition)
+        && let Some(reason) = Reason::of_word(&condition.reason)
     {
         events.push(event(reason, &condition.message));
     }
     for type_ in [ConditionType::Suspended, ConditionType::DriftDetected] {
         if let Some(condition) = conditions::find(now, type_)
             && conditions::find(before, type_).is_none()
-            && let Some(reason) = reason_of(condition)
+            && let Some(reason) = Reason::of_word(&condition.reason)
             && !events.iter().any(|event| event.reason == reason)
         {
             events.push(event(reason, &condition.message));
         }
     }
     events
-}
-
-fn reason_of(condition: &Condition) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
 }
 
 fn event(reason: Reason, message: &str) -> EventNote {

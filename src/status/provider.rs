@@ -153,7 +153,7 @@ fn events(status: &IdentityProviderStatus, before: &IdentityProviderStatus) -> V
             let same = conditions::find(&before.conditions, type_)
                 .is_some_and(|before| before.status == now.status && before.reason == now.reason);
             let told = type_ == ConditionType::Ready || now.status == Truth::False.as_str();
-            let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == now.reason)?;
+            let reason = Reason::of_word(&now.reason)?;
             (!same && told && reason != Reason::InProgress).then(|| EventNote {
                 warning: now.status != Truth::True.as_str(),
                 reason,

@@ -220,7 +220,7 @@ fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
         target_run.settled_before = status.targets.iter().any(|t| {
             let nobody_due = t.counts.as_ref().is_some_and(|counts| counts.pending == 0);
             let retries = status.failures.iter().any(|f| f.target == t.name && f.may_pass());
-            // Nor is what a human had to correct: it may be corrected by now.
+            // What a human had to correct may be corrected by now.
             let ended = t.reason.as_deref().and_then(Reason::of_word).is_some_and(Reason::ends_a_pass);
             t.name == target.name && t.completed_at.is_some() && ended && (looks || nobody_due && !retries)
         });

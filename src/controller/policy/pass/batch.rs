@@ -150,11 +150,7 @@ impl Pass {
         if let Some((kind, message)) = self.refusal_of_the_tenant(work) {
             return Err(Halt::Tenant(ProviderError::new(kind, "require a change", message)));
         }
-        match halt {
-            None => Ok(()),
-            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
-            Some(error) => Err(Halt::Tenant(error)),
-        }
+        halt.map_or(Ok(()), |error| Err(Halt::of_write(error)))
     }
 
     /// Takes in what became of one write. Returns the error that stops the rest.

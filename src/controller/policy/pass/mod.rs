@@ -150,6 +150,13 @@ pub enum Halt {
     Stop(Stop),
 }
 
+impl Halt {
+    /// Why the rest is not sent after a write that was not.
+    fn of_write(error: ProviderError) -> Self {
+        if error.kind == ErrorKind::Stopped { Halt::Stopped } else { Halt::Tenant(error) }
+    }
+}
+
 impl From<WriteError> for Halt {
     fn from(error: WriteError) -> Self {
         match error {

@@ -40,6 +40,19 @@ pub(super) enum Read {
     Failed(ProviderError),
 }
 
+impl Read {
+    /// Reads, unless it is known that it would fail like those before it. `None` where it is too late to begin.
+    pub(super) async fn under(fuse: &Fuse, read: impl Future<Output = Read>) -> Option<Self> {
+        let read = match fuse.blown() {
+            Some(error) => Read::Failed(error),
+            None if fuse.is_late() => return None,
+            None => read.await,
+        };
+        fuse.saw(if let Read::Failed(error) = &read { Some(error) } else { None });
+        Some(read)
+    }
+}
+
 impl Pass {
     /// Judges the next rows.
     pub(super) async fn judge(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
@@ -68,12 +81,7 @@ impl Pass {
         let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
         let answers: Vec<(AccountKey, Row, Option<Read>)> = futures::stream::iter(reads)
             .map(|(key, row)| async move {
-                let read = match fuse.blown() {
-                    Some(error) => Some(Read::Failed(error)),
-                    None if fuse.is_late() => None,
-                    None => Some(complete(provider, &row).await),
-                };
-                fuse.saw(if let Some(Read::Failed(error)) = &read { Some(error) } else { None });
+                let read = Read::under(fuse, complete(provider, &row)).await;
                 (key, row, read)
             })
             .buffer_unordered(work.concurrency())

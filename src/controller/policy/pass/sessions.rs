@@ -63,10 +63,6 @@ impl Pass {
             self.sessions.clear();
             return Ok(());
         }
-        match halt {
-            None => Ok(()),
-            Some(error) if error.kind == ErrorKind::Stopped => Err(Halt::Stopped),
-            Some(error) => Err(Halt::Tenant(error)),
-        }
+        halt.map_or(Ok(()), |error| Err(Halt::of_write(error)))
     }
 }

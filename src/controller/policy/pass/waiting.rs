@@ -58,12 +58,7 @@ impl Pass {
         let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
         let read: Vec<(Due, Option<Read>)> = futures::stream::iter(ready)
             .map(|due| async move {
-                let read = match fuse.blown() {
-                    Some(error) => Some(Read::Failed(error)),
-                    None if fuse.is_late() => None,
-                    None => Some(read_again(provider, &due.row).await),
-                };
-                fuse.saw(if let Some(Read::Failed(error)) = &read { Some(error) } else { None });
+                let read = Read::under(fuse, read_again(provider, &due.row)).await;
                 (due, read)
             })
             .buffer_unordered(work.concurrency())
