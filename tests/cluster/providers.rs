@@ -354,6 +354,9 @@ async fn outage(name: &str, simulator: &Handle, bed: &Bed, action: Action, write
     assert!(simulator.requirements().values().all(|times| *times == 1), "{name}: {:?}", simulator.requirements());
     // Nobody is asked twice, and who was required before the outage is not written to again.
     assert!(simulator.count(write) - during <= 60 - written as u64 + 8, "{name}");
+    // The pages, the pages that confirm them, and some probes; from the beginning again it were twelve more.
+    let asked = simulator.count(monocloud::LIST_USERS);
+    assert!(asked <= 2 * 12 + 8, "{name}: {asked} pages were asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,8 +365,8 @@ async fn a_run_resumes_where_an_outage_stopped_it() {
         let simulator = MonoCloud::start(Options::ordinary(60)).await.expect("a simulator");
         let mut bed = Bed::new(name).await;
         bed.start().await;
-        let slow = json!({"rateLimit": {"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4}});
-        bed.monocloud("mc", &simulator, slow).await;
+        let rate = json!({"requestsPerSecond": 40, "burst": 1, "maxConcurrentRequests": 4});
+        bed.monocloud("mc", &simulator, json!({"rateLimit": rate, "pageSize": 5})).await;
         bed.enforce("inc", "mc", everybody()).await;
         outage(name, &simulator, &bed, action, monocloud::FORCE_RESET).await;
     };
