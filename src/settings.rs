@@ -58,6 +58,11 @@ pub struct Settings {
     #[arg(long, env = "MAX_WATCHED_LISTS", default_value_t = 200)]
     pub max_watched_lists: usize,
 
+    /// Pages that one listing of accounts may have. One that goes on is given up, and its policy says so: an honest one of a
+    /// million people has 10,000.
+    #[arg(long, env = "MAX_LISTING_PAGES", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_listing_pages: u32,
+
     /// How many policies (and as many providers) are reconciled at once.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,

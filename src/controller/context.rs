@@ -33,6 +33,16 @@ pub struct ProviderView {
     pub version: Version,
     /// Its spec.
     pub spec: IdentityProviderSpec,
+    /// For the cluster kind, the namespaces that may use it.
+    pub allowed_namespaces: Option<Vec<String>>,
+}
+
+impl ProviderView {
+    /// Whether policies of `namespace` may use it.
+    pub fn allows(&self, namespace: &str) -> bool {
+        let allowed = self.allowed_namespaces.as_ref();
+        allowed.is_none_or(|allowed| allowed.iter().any(|a| a == namespace || a == "*"))
+    }
 }
 
 /// Shared by all controllers of the process.
@@ -82,12 +92,14 @@ impl Context {
                 id: ProviderId::Namespaced(namespace, name),
                 version: (p.metadata.uid, p.metadata.generation),
                 spec: p.spec,
+                allowed_namespaces: None,
             }
         });
         let cluster = self.cluster_providers.iter().flat_map(Stores::all).map(|p| ProviderView {
             id: ProviderId::Cluster(p.metadata.name.unwrap_or_default()),
             version: (p.metadata.uid, p.metadata.generation),
             spec: p.spec.provider,
+            allowed_namespaces: Some(p.spec.allowed_namespaces),
         });
         namespaced.chain(cluster).collect()
     }
@@ -135,10 +147,10 @@ impl Context {
         }
     }
 
-    /// Forgets what is remembered of objects that are gone.
-    pub fn forget_deleted(&self) {
+    /// Forgets what is remembered of objects that are gone. What a policy has open is closed in its ledger first.
+    pub async fn forget_deleted(&self) {
         let policy_exists = |namespace: &str, name: &str| self.policies.get(Some(namespace), name).is_some();
-        self.runs.retain(policy_exists);
+        self.runs.retain(policy_exists).await;
         self.registry.retain(|id| self.provider_exists(id));
         self.said.retain(|id| self.provider_exists(id));
         self.references.retain_dependants(|dependant| match dependant {

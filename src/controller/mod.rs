@@ -9,7 +9,7 @@
 //! | [`context`] | what every reconcile can reach |
 //! | [`streams`], [`wake`] | which objects are there, and who is looked at again because something else changed |
 //! | [`references`] | what the Secrets and ConfigMaps hold that objects refer to |
-//! | [`registry`] | which tenants are connected, and what their objects share |
+//! | [`registry`], [`tenant`] | which tenants are connected, and what their objects share |
 //! | [`ledger_store`], [`retention`] | where ledgers are kept, and for how long |
 //! | [`publish`] | writing status and events |
 //! | [`process`] | which process this is, and whether another one still runs |
@@ -33,7 +33,10 @@ pub mod registry;
 pub mod retention;
 pub mod run;
 pub mod streams;
+pub mod tenant;
 pub mod wake;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
 use streams::Guarded;
@@ -46,3 +49,9 @@ pub type PolicyObject = Guarded<PasswordResetPolicy>;
 pub type ProviderObject = Guarded<IdentityProvider>;
 /// A ClusterIdentityProvider that may not decode.
 pub type ClusterProviderObject = Guarded<ClusterIdentityProvider>;
+
+/// The lock of state that many tasks share. A panic elsewhere has left no half change behind: each change under such a
+/// lock is one insert, one removal or one assignment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -41,7 +41,7 @@ where
     let metrics = &context.metrics;
     for note in notes {
         let labels = ReasonLabels { kind, reason: note.reason.as_str() };
-        metrics.ready_reasons.get_or_create(&labels).inc();
+        metrics.condition_changes.get_or_create(&labels).inc();
         let event = Event {
             type_: if note.warning { EventType::Warning } else { EventType::Normal },
             reason: note.reason.to_string(),

@@ -10,10 +10,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::locked;
 
 /// The watches of this process; clones share them.
 #[derive(Clone, Debug)]
@@ -64,8 +66,7 @@ impl Pulses {
     }
 
     fn watches(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (&'static str, Arc<AtomicU64>)>> {
-        // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
-        self.0.watches.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.watches)
     }
 }
 

@@ -5,7 +5,7 @@
 //! A refusal by the API server is tried again every 30 s, since a grant raises no event.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::calls;
+use super::locked;
 use super::streams::{self, Watching};
 use super::wake::{Dependant, Wake};
 
@@ -93,6 +94,17 @@ pub enum Seen {
     Present(Arc<Content>),
 }
 
+/// A reading of a watched object, for asking later whether the watch has brought anything else since.
+#[derive(Clone)]
+pub struct AsRead(watch::Receiver<Seen>);
+
+impl AsRead {
+    /// Whether it is still what was read. A watch that has ended is one that nobody needs any more.
+    pub fn is_current(&self) -> bool {
+        !self.0.has_changed().unwrap_or(false)
+    }
+}
+
 struct Followed {
     seen: watch::Receiver<Seen>,
     dependants: Arc<Mutex<HashSet<Dependant>>>,
@@ -112,31 +124,26 @@ pub struct References {
     followed: Mutex<HashMap<Reference, Followed>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A panic elsewhere cannot leave these maps half changed: each change is one insert or remove.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl References {
     /// No watch yet.
     pub fn new(watching: Watching, wake: Wake) -> Self {
         Self { watching, wake, followed: Mutex::default() }
     }
 
-    /// What `reference` holds now. Starts its watch if need be, waits a few seconds for the first answer, and wakes
-    /// `dependant` on every change from now on.
-    pub async fn read(&self, reference: &Reference, dependant: &Dependant) -> Seen {
+    /// What `reference` holds now, and a way to ask whether it still does. Starts its watch if need be, waits a few seconds
+    /// for the first answer, and wakes `dependant` on every change from now on.
+    pub async fn read(&self, reference: &Reference, dependant: &Dependant) -> (Seen, AsRead) {
         let mut seen = {
             let mut followed = locked(&self.followed);
             let entry = followed.entry(reference.clone()).or_insert_with(|| self.follow(reference));
             locked(&entry.dependants).insert(dependant.clone());
             entry.seen.clone()
         };
-        let first = tokio::time::timeout(FIRST_ANSWER, seen.wait_for(|s| *s != Seen::NotYet)).await;
-        match first {
+        let content = match tokio::time::timeout(FIRST_ANSWER, seen.wait_for(|s| *s != Seen::NotYet)).await {
             Ok(Ok(seen)) => seen.clone(),
             _ => Seen::NotYet,
-        }
+        };
+        (content, AsRead(seen))
     }
 
     /// Forgets that `dependant` refers to anything but `kept`, and ends watches that nobody needs any more.
@@ -157,21 +164,6 @@ impl References {
             dependants.retain(&exists);
             !dependants.is_empty()
         });
-    }
-
-    /// A question whether everything that `dependant` refers to is still as it is now.
-    pub fn unchanged(&self, dependant: &Dependant) -> impl Fn() -> bool + Send + Sync + use<> {
-        let followed = locked(&self.followed);
-        let mine = followed.values().filter(|followed| locked(&followed.dependants).contains(dependant));
-        let seen: Vec<watch::Receiver<Seen>> = mine
-            .map(|followed| {
-                let mut seen = followed.seen.clone();
-                seen.mark_unchanged();
-                seen
-            })
-            .collect();
-        // A sender that is gone belongs to a watch that nobody needs any more.
-        move || seen.iter().all(|seen| !seen.has_changed().unwrap_or(false))
     }
 
     /// How many user lists are watched, credentials not counted.

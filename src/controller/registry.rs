@@ -1,11 +1,11 @@
-//! Which tenants are connected, how do they stand, and what do all objects that name a tenant share?
+//! Which tenants are connected, how do they stand, and whom do their objects protect?
 //!
 //! Provider controllers write into it, policies read from it. An object is identified by its name; a tenant by what
-//! its provider calls it, so that two objects of one tenant share one limiter, the union of their protected users and
-//! the memory of who was written to a moment ago.
+//! its provider calls it, so that two objects of one tenant share what [`SharedTenant`] holds and the union of their
+//! protected users.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,14 +15,12 @@ use crate::api::identity_provider::{IdentityProviderSpec, ProviderType, RateLimi
 use crate::api::password_reset_policy::{ProviderKind, ProviderRef};
 use crate::api::references::UserRef;
 use crate::controller::context::ProviderView;
+use crate::controller::locked;
+use crate::controller::tenant::SharedTenant;
 use crate::plan::failure::{Health, ProviderFault};
-use crate::plan::ledger::AccountKey;
 use crate::plan::observed::Tenant;
 use crate::provider::Provider;
 use crate::provider::http::Limiter;
-
-/// How long a written account is remembered: longer than the 30 s for which a row may decide a write.
-const WRITTEN_FOR: Duration = Duration::from_secs(60);
 
 /// A provider object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,108 +37,6 @@ impl ProviderId {
         match reference.kind {
             ProviderKind::IdentityProvider => Self::Namespaced(namespace.to_owned(), reference.name.clone()),
             ProviderKind::ClusterIdentityProvider => Self::Cluster(reference.name.clone()),
-        }
-    }
-}
-
-/// How long a write may take to show in a row; a little less than what the policy that wrote waits for its own.
-const SHOWS_AFTER: Duration = Duration::from_secs(28);
-
-/// How long an accepted write speaks against a tenant that refuses them all. Rights may be taken away at any time, and
-/// whoever is refused before that shows stays so until the policy is edited.
-const ACCEPTED_FOR: Duration = Duration::from_secs(60);
-
-/// What all objects that name one tenant share.
-pub struct SharedTenant {
-    /// The tenant's identity.
-    pub id: String,
-    /// The one limiter.
-    pub limiter: Arc<Limiter>,
-    written: Mutex<Written>,
-    accepted_at: Mutex<Option<Instant>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every change under these locks is a single insert, remove or assignment, so a panic leaves no half change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl SharedTenant {
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
-    /// an earlier write of any policy yet: it must not decide.
-    pub fn claim(&self, account: AccountKey, row: Instant) -> bool {
-        let now = Instant::now();
-        let mut written = locked(&self.written);
-        written.turn(now);
-        if written.at(&account).is_some_and(|at| at + SHOWS_AFTER > row) {
-            return false;
-        }
-        written.add(account, now);
-        true
-    }
-
-    /// A write was accepted now, whoever sent it.
-    pub fn accepts(&self) {
-        *locked(&self.accepted_at) = Some(Instant::now());
-    }
-
-    /// Whether a write was accepted not long ago, so that the tenant does not refuse them all.
-    pub fn has_accepted(&self) -> bool {
-        locked(&self.accepted_at).is_some_and(|at| at.elapsed() < ACCEPTED_FOR)
-    }
-
-    /// Gives back a claim whose write was not sent.
-    pub fn release(&self, account: &AccountKey) {
-        locked(&self.written).remove(account);
-    }
-}
-
-/// Who was written to since when, in two generations: forgetting costs nothing per account, and an account takes a few
-/// bytes.
-struct Written {
-    new: Generation,
-    old: Generation,
-}
-
-struct Generation {
-    begun: Instant,
-    /// Milliseconds since `begun`.
-    accounts: HashMap<AccountKey, u32>,
-}
-
-impl Generation {
-    fn begin(now: Instant) -> Self {
-        Self { begun: now, accounts: HashMap::new() }
-    }
-}
-
-impl Written {
-    fn begin(now: Instant) -> Self {
-        Self { new: Generation::begin(now), old: Generation::begin(now) }
-    }
-
-    /// Forgets what is older than [`WRITTEN_FOR`], at the latest when it is twice as old.
-    fn turn(&mut self, now: Instant) {
-        if now.duration_since(self.new.begun) >= WRITTEN_FOR {
-            self.old = std::mem::replace(&mut self.new, Generation::begin(now));
-        }
-    }
-
-    fn at(&self, account: &AccountKey) -> Option<Instant> {
-        [&self.new, &self.old].into_iter().find_map(|generation| {
-            let at = generation.accounts.get(account)?;
-            Some(generation.begun + Duration::from_millis(u64::from(*at)))
-        })
-    }
-
-    fn add(&mut self, account: AccountKey, now: Instant) {
-        let at = now.duration_since(self.new.begun).as_millis();
-        self.new.accounts.insert(account, u32::try_from(at).unwrap_or(u32::MAX));
-    }
-
-    fn remove(&mut self, account: &AccountKey) {
-        if self.new.accounts.remove(account).is_none() {
-            self.old.accounts.remove(account);
         }
     }
 }
@@ -216,6 +112,7 @@ pub enum Protection {
 
 struct Inner {
     started: Instant,
+    settle: Duration,
     objects: BTreeMap<ProviderId, Entry>,
     tenants: HashMap<String, Arc<SharedTenant>>,
 }
@@ -224,9 +121,9 @@ struct Inner {
 pub struct Registry(Mutex<Inner>);
 
 impl Registry {
-    /// Nothing is known yet. `started` is when the process began.
-    pub fn new(started: Instant) -> Self {
-        Self(Mutex::new(Inner { started, objects: BTreeMap::new(), tenants: HashMap::new() }))
+    /// Nothing is known yet. `started` is when the process began, `settle` how long a write may take to show.
+    pub fn new(started: Instant, settle: Duration) -> Self {
+        Self(Mutex::new(Inner { started, settle, objects: BTreeMap::new(), tenants: HashMap::new() }))
     }
 
     /// Another process may have pressed the tenants until now.
@@ -250,6 +147,10 @@ impl Registry {
     pub fn put(&self, id: ProviderId, entry: Entry) -> Option<Entry> {
         let mut inner = locked(&self.0);
         let tenant = entry.tenant_id.clone();
+        // It may have been forgotten while this object was looked at, and there must never be two.
+        if let Some(Connection { tenant: shared, .. }) = &entry.connection {
+            inner.tenants.entry(shared.id.clone()).or_insert_with(|| shared.clone());
+        }
         let before = inner.objects.insert(id, entry);
         for tenant in [before.as_ref().and_then(|e| e.tenant_id.clone()), tenant].into_iter().flatten() {
             inner.adjust(&tenant);
@@ -271,15 +172,10 @@ impl Registry {
     /// What the objects of tenant `id` share; made when first asked for.
     pub fn tenant(&self, id: &str, spec: &IdentityProviderSpec) -> Arc<SharedTenant> {
         let mut inner = locked(&self.0);
-        let started = inner.started;
+        let (started, settle) = (inner.started, inner.settle);
         let tenant = inner.tenants.entry(id.to_owned()).or_insert_with(|| {
-            let limits = &spec.rate_limit;
-            Arc::new(SharedTenant {
-                id: id.to_owned(),
-                limiter: Limiter::starting(limits.into(), id, started),
-                written: Mutex::new(Written::begin(Instant::now())),
-                accepted_at: Mutex::new(None),
-            })
+            let limiter = Limiter::starting((&spec.rate_limit).into(), id, started);
+            Arc::new(SharedTenant::new(id, limiter, settle))
         });
         tenant.clone()
     }
@@ -315,10 +211,11 @@ impl Registry {
         new
     }
 
-    /// Records the outcome of a verification that a pass has made.
-    pub fn verified(&self, id: &ProviderId, tenant: Tenant) {
+    /// Records the outcome of a verification that a pass has made over `connection`. One that has been replaced says
+    /// nothing any more: the object may name another tenant now.
+    pub fn verified(&self, id: &ProviderId, connection: &Connection, tenant: Tenant) {
         let mut inner = locked(&self.0);
-        let Some(entry) = inner.objects.get_mut(id) else { return };
+        let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return };
         entry.verified = Some((tenant, Instant::now()));
         let counts_now = !std::mem::replace(&mut entry.verified_once, true);
         entry.has_outcome = true;
@@ -394,12 +291,6 @@ impl Inner {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Instant {
-        // One start for all, so that differences are exact.
-        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
-    }
-
     fn object(registry: &Registry, name: &str, limits: [i32; 3], verified_once: bool) {
         let [rate, burst, concurrent] = limits;
         let spec: IdentityProviderSpec = serde_json::from_value(serde_json::json!({
@@ -426,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_lowest_limits_of_the_objects_that_were_verified_hold() {
-        let registry = Registry::new(Instant::now());
+        let registry = Registry::new(Instant::now(), Duration::from_secs(30));
         let limits = || {
             let limits = locked(&registry.0).tenants["acme"].limiter.limits();
             (limits.requests_per_second, limits.burst, limits.max_concurrent_requests)
@@ -438,21 +329,5 @@ mod tests {
         assert_eq!(limits(), (50.0, 20, 8), "naming a tenant is no reason to slow it down");
         object(&registry, "second", [80, 10, 9], true);
         assert_eq!(limits(), (50.0, 10, 8), "each of the limits is the lowest");
-    }
-
-    #[test]
-    fn a_write_is_remembered_for_a_minute_at_least_and_two_at_most() {
-        let (alice, bob) = (AccountKey(1), AccountKey(2));
-        let mut written = Written::begin(at(0));
-        written.add(alice, at(50));
-        written.turn(at(70));
-        written.add(bob, at(70));
-        assert_eq!(written.at(&alice), Some(at(50)), "twenty seconds ago, in the generation before");
-        assert_eq!(written.at(&bob), Some(at(70)));
-        written.turn(at(131));
-        assert_eq!(written.at(&alice), None);
-        assert_eq!(written.at(&bob), Some(at(70)));
-        written.remove(&bob);
-        assert_eq!(written.at(&bob), None, "a claim that was given back");
     }
 }

@@ -1,6 +1,7 @@
-//! How long is the ledger of a policy kept that is gone?
+//! How long is the ledger of a campaign kept that nobody wants any more?
 //!
-//! A ledger outlives its policy, so that the same policy applied again asks nobody twice. After the retention it goes.
+//! A ledger outlives its policy, so that the same policy applied again asks nobody twice. After the retention it goes, and
+//! so does that of a policy that was deleted and created anew with another requirement.
 
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::PolicyObject;
 use super::context::Context;
+use crate::plan::desired;
 
 /// When a ledger was first seen without its policy, as an annotation on its head.
 const ORPHANED: &str = "passwordreset.dev/policy-gone-since";
@@ -34,7 +37,12 @@ async fn sweep(context: &Context, now: Timestamp) -> Result<(), kube::Error> {
         if !served.is_empty() && !served.contains(&key.namespace) {
             continue;
         }
-        let exists = context.policies.get(Some(namespace), policy).is_some();
+        let exists = match context.policies.get(Some(namespace), policy).as_deref() {
+            Some(PolicyObject { 0: Ok(policy) }) => desired::epoch(&policy.spec).is_none_or(|epoch| epoch == key.epoch),
+            // One that does not decode is there all the same.
+            Some(_) => true,
+            None => false,
+        };
         let since = head.annotations().get(ORPHANED).and_then(|s| s.parse::<Timestamp>().ok());
         match (exists, since) {
             (true, Some(_)) => annotate(context, &head.name_any(), None).await?,

@@ -128,7 +128,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         cluster_providers,
         network,
         references: References::new(watching, wake.clone()),
-        registry: Registry::new(started_at),
+        registry: Registry::new(started_at, Duration::from_secs(settings.settle_seconds.into())),
         said: Default::default(),
         ledgers: LedgerStore::new(client.clone(), &settings.operator_namespace),
         runs: Default::default(),
@@ -236,7 +236,7 @@ fn alive(settings: &Settings, pulses: &Pulses) -> impl Fn() -> Result<(), String
 async fn forget_deleted(context: &Context) {
     loop {
         tokio::time::sleep(FORGET_PERIOD).await;
-        context.forget_deleted();
+        context.forget_deleted().await;
     }
 }
 

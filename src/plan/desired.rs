@@ -259,6 +259,15 @@ pub fn duplicate_tenants(targets: &[TargetTenant<'_>]) -> Vec<(usize, Stop)> {
         .collect()
 }
 
+/// Which campaign a spec stands for; `None` where its requirement is none.
+pub fn epoch(spec: &PasswordResetPolicySpec) -> Option<Epoch> {
+    match (&spec.requirement.password_changed_after, spec.requirement.max_password_age_days) {
+        (Some(cutoff), None) => Some(Requirement::ChangedAfter(cutoff.0).epoch()),
+        (None, Some(days)) => Some(Requirement::MaxAgeDays(u32::try_from(days).ok()?).epoch()),
+        _ => None,
+    }
+}
+
 fn requirement(spec: &PasswordResetPolicySpec, capabilities: &Capabilities) -> Result<Requirement, Stop> {
     let given = &spec.requirement;
     match (&given.password_changed_after, given.max_password_age_days) {

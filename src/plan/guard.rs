@@ -24,6 +24,9 @@ pub const WAIT_FOR_CUTOFF: SignedDuration = SignedDuration::from_mins(10);
 /// A provider's clock that differs by more from ours is not believed.
 pub const BELIEVABLE: SignedDuration = SignedDuration::from_hours(24);
 
+/// When a clock that is not believed is asked again.
+const ASK_CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
 /// Two readings of one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
@@ -76,16 +79,15 @@ pub fn cutoff_reached(cutoff: Timestamp, clocks: Clocks) -> Result<(), Stop> {
     if let Some(theirs) = clocks.theirs
         && !clocks.believable()
     {
-        return Err(Stop::stalled(
-            Reason::ProviderResponseInvalid,
-            "",
-            format!(
-                "the provider's clock says {} and ours says {}, more than a day apart, so neither is believed and nothing \
-                 is written: correct the clock that is wrong, or the proxy that changes the Date of answers",
-                second(theirs),
-                second(clocks.ours)
-            ),
-        ));
+        let message = format!(
+            "the provider's clock says {} and ours says {}, more than a day apart, so neither is believed and nothing is \
+             written: correct the clock that is wrong, or the proxy that changes the Date of answers",
+            second(theirs),
+            second(clocks.ours)
+        );
+        // One of many servers may be the only one that is wrong.
+        let until = clocks.ours.checked_add(ASK_CLOCK_AGAIN).ok();
+        return Err(Stop { until, ..Stop::stalled(Reason::ProviderResponseInvalid, "", message) });
     }
     let clock = clocks.deciding();
     let ahead = cutoff.duration_since(clock);

@@ -51,6 +51,9 @@ pub struct ListingCheck {
     max_pages: u32,
     cursors: HashSet<u64>,
     pages: u32,
+    /// Pages with somebody on them, and how many rows they had.
+    filled: u32,
+    rows: u64,
     empty: u32,
     recent: HashSet<u64>,
     last_key: Option<u64>,
@@ -67,6 +70,8 @@ impl ListingCheck {
             max_pages,
             cursors: HashSet::new(),
             pages: 0,
+            filled: 0,
+            rows: 0,
             empty: 0,
             recent: HashSet::new(),
             last_key: None,
@@ -84,9 +89,16 @@ impl ListingCheck {
         if page.next.is_some() { Ok(()) } else { self.end() }
     }
 
+    /// Whether all rows so far came on one page of fewer than `size`, so that none can have moved between pages.
+    pub fn fits(&self, size: u64) -> bool {
+        self.filled < 2 && self.rows < size
+    }
+
     /// How many accounts of the next page are new.
     fn page(&mut self, page: &Page) -> Result<usize, ListingFault> {
         self.pages += 1;
+        self.filled += u32::from(!page.accounts.is_empty());
+        self.rows += page.accounts.len() as u64;
         // Whoever came or went while the pages were read is in some totals only; those in all of them must be shown.
         self.announced = [self.announced, page.total].into_iter().flatten().min();
         let new = self.count(page);

@@ -40,6 +40,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Whether sessions were to be ended and the provider refuses that.
     pub sessions_refused: bool,
+    /// Accounts whose sessions were to be ended and could not be.
+    pub sessions_kept: u64,
     /// At most [`SAMPLES`] failures, the first ones.
     pub samples: Vec<Sample>,
 }
@@ -66,6 +68,7 @@ impl Tally {
     /// Adds the counts of another part (of the same target, or another target for the policy's sum).
     pub fn merge(&mut self, other: &Tally) {
         self.sessions_refused |= other.sessions_refused;
+        self.sessions_kept += other.sessions_kept;
         self.compliant += other.compliant;
         self.enforced += other.enforced;
         self.changed += other.changed;

@@ -48,11 +48,86 @@ pub struct ProviderError {
     /// Nothing was sent, since it is known that the tenant asks for a pause or does not answer: no new trouble, and none
     /// of the account that it was about.
     pub held_back: bool,
+    /// It came before the call itself, from the address that gives out tokens.
+    pub before_the_call: bool,
 }
 
 impl ProviderError {
     /// An error that says nothing about waiting and leaves no write in doubt.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, operation, message: message.into(), retry_after: None, effect_unknown: false, held_back: false }
+        Self {
+            kind,
+            operation,
+            message: message.into(),
+            retry_after: None,
+            effect_unknown: false,
+            held_back: false,
+            before_the_call: false,
+        }
+    }
+
+    /// Whether the provider has answered this very call, with whatever.
+    fn is_an_answer(&self) -> bool {
+        !self.held_back && !self.before_the_call
+    }
+
+    /// Whether a failed call about one account, group or key concerns the whole tenant rather than what it was about.
+    pub fn concerns_tenant(&self) -> bool {
+        let about_one = matches!(
+            self.kind,
+            ErrorKind::Forbidden
+                | ErrorKind::NotFound
+                | ErrorKind::Rejected
+                | ErrorKind::ResponseInvalid
+                | ErrorKind::PermissionDenied
+        );
+        !self.is_an_answer() || !about_one
+    }
+
+    /// Whether the provider understands this very call and refuses it.
+    pub fn is_refusal(&self) -> bool {
+        self.is_an_answer()
+            && matches!(
+                self.kind,
+                ErrorKind::Forbidden | ErrorKind::PermissionDenied | ErrorKind::NotFound | ErrorKind::Rejected
+            )
+    }
+
+    /// Whether this very call was answered by something that cannot be believed.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_an_answer() && self.kind == ErrorKind::ResponseInvalid
+    }
+
+    /// Whether this very call was answered by "there is no such thing", or "you may not see it".
+    pub fn is_not_found(&self) -> bool {
+        self.is_an_answer() && self.kind == ErrorKind::NotFound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_asked_says_nothing_about_an_account_a_page_or_a_key() {
+        let kinds = [
+            ErrorKind::ResponseInvalid,
+            ErrorKind::NotFound,
+            ErrorKind::Forbidden,
+            ErrorKind::Rejected,
+            ErrorKind::PermissionDenied,
+        ];
+        for kind in kinds {
+            let answer = ProviderError::new(kind, "read", "x");
+            assert!(!answer.concerns_tenant(), "{kind:?}");
+            assert!(answer.is_refusal() != answer.is_unreadable(), "{kind:?}");
+            let held_back = ProviderError { held_back: true, ..answer.clone() };
+            let no_token = ProviderError { before_the_call: true, ..answer };
+            for error in [held_back, no_token] {
+                assert!(error.concerns_tenant(), "{error:?}");
+                assert!(!error.is_refusal() && !error.is_unreadable() && !error.is_not_found(), "{error:?}");
+            }
+        }
+        assert!(ProviderError::new(ErrorKind::Unreachable, "read", "x").concerns_tenant());
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Findings {
     pub(super) samples: Vec<Sample>,
     /// Whether sessions were to be ended and the provider refuses that.
     pub(super) sessions_refused: bool,
+    /// Accounts whose sessions were to be ended and could not be.
+    pub(super) sessions_kept: i64,
 }
 
 impl From<&Tally> for Findings {
@@ -37,6 +39,7 @@ impl From<&Tally> for Findings {
             failed: tally.failed.iter().map(|(category, count)| (category.as_str(), number(*count))).collect(),
             samples: tally.samples.clone(),
             sessions_refused: tally.sessions_refused,
+            sessions_kept: number(tally.sessions_kept),
         }
     }
 }
@@ -63,6 +66,7 @@ impl Findings {
     /// The sum of two targets, without the samples.
     pub(super) fn and(mut self, other: &Findings) -> Findings {
         self.sessions_refused |= other.sessions_refused;
+        self.sessions_kept += other.sessions_kept;
         self.counts = add(self.counts, other.counts);
         for (sums, parts) in [(&mut self.skipped, &other.skipped), (&mut self.failed, &other.failed)] {
             for (word, count) in parts {

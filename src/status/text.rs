@@ -135,6 +135,12 @@ pub(super) fn summary(found: &Findings) -> String {
              plan covers it, and ask for a new look"
         );
     }
+    if found.sessions_kept > 0 {
+        return format!(
+            "{sum}. The sessions of {} could not be ended: the provider refuses that, and it is tried again with each look",
+            accounts(found.sessions_kept)
+        );
+    }
     sum
 }
 

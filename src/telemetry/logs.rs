@@ -2,23 +2,34 @@
 
 use std::panic::{self, PanicHookInfo};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries whose lower levels print addresses with queries, headers or bodies.
-const QUIET: [&str; 6] = ["h2=warn", "hyper=warn", "hyper_util=warn", "reqwest=warn", "rustls=warn", "tower=warn"];
+/// Libraries whose lower levels print addresses with queries, headers or bodies. kube's client prints the whole of an
+/// answer that does not decode, as a warning.
+const QUIET: [(&str, LevelFilter); 7] = [
+    ("h2", LevelFilter::WARN),
+    ("hyper", LevelFilter::WARN),
+    ("hyper_util", LevelFilter::WARN),
+    ("kube_client::client", LevelFilter::OFF),
+    ("reqwest", LevelFilter::WARN),
+    ("rustls", LevelFilter::WARN),
+    ("tower", LevelFilter::WARN),
+];
 
 /// Starts logging with a filter such as `info`. Errors: the filter cannot be parsed.
 ///
 /// HTTP libraries say warnings at most, whatever the filter asks: what they print below may name people.
 pub fn start(filter: &str) -> Result<(), ParseError> {
-    let mut filter = EnvFilter::builder().parse(filter)?;
-    for directive in QUIET {
-        filter = filter.add_directive(directive.parse()?);
-    }
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_target(true);
+    let filter = EnvFilter::builder().parse(filter)?;
+    let cap = Targets::new().with_default(LevelFilter::TRACE).with_targets(QUIET);
+    let log = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(true);
     // A line that cannot be written would be told on stderr, which panics when that cannot be written either, as on a
     // disk that is full: the log would take the work down with it.
-    log.log_internal_errors(false).init();
+    let log = log.log_internal_errors(false);
+    tracing_subscriber::registry().with(cap).with(filter).with(log).init();
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -44,7 +55,9 @@ mod tests {
         if std::env::var_os(PANICS).is_none() {
             return;
         }
-        super::start("trace").expect("a filter");
+        super::start("trace,h2::codec=trace").expect("a filter");
+        tracing::warn!(target: "kube_client::client", "an answer: {CANARY}");
+        tracing::trace!(target: "h2::codec", "a frame: {CANARY}");
         let kinds: [fn(); 3] = [
             || panic!("stands in the code"),
             || panic!("an answer: {CANARY}"),
@@ -56,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_logged_with_its_place_and_without_what_it_holds() {
+    fn a_panic_is_logged_with_its_place_and_neither_it_nor_a_library_tells_what_an_answer_holds() {
         let this = std::env::current_exe().expect("this program");
         let child = Command::new(this)
             .args(["--exact", "telemetry::logs::tests::panics_where_it_is_told_to", "--nocapture"])

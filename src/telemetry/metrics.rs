@@ -19,6 +19,8 @@ pub struct ReconcileLabels {
 pub struct WriteLabels {
     /// Name of the provider, for example `PingOne`.
     pub provider: &'static str,
+    /// `require_change`, `revoke_sessions`, `require_everybody`.
+    pub step: &'static str,
     /// `accepted`, `refused`, `unclear`, `not_sent`.
     pub outcome: &'static str,
 }
@@ -28,7 +30,7 @@ pub struct WriteLabels {
 pub struct ReasonLabels {
     /// Kind of the object.
     pub kind: &'static str,
-    /// The reason of its `Ready` condition.
+    /// The reason of the condition.
     pub reason: &'static str,
 }
 
@@ -40,8 +42,8 @@ pub struct Metrics {
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Writes that require a change or revoke sessions.
     pub provider_writes: Family<WriteLabels, Counter>,
-    /// Changes of the `Ready` reason.
-    pub ready_reasons: Family<ReasonLabels, Counter>,
+    /// Changes of conditions that were worth an event.
+    pub condition_changes: Family<ReasonLabels, Counter>,
     /// Events that could not be published.
     pub events_lost: Counter,
 }
@@ -49,13 +51,21 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("password_reset_operator");
-        let (reconciles, provider_writes, ready_reasons, events_lost) =
+        let (reconciles, provider_writes, condition_changes, events_lost) =
             (Family::default(), Family::default(), Family::default(), Counter::default());
         registry.register("reconciles", "Reconciles by kind and outcome", reconciles.clone());
-        registry.register("provider_writes", "Writes to identity providers by outcome", provider_writes.clone());
-        registry.register("ready_reasons", "Changes of the reason of Ready", ready_reasons.clone());
+        registry.register(
+            "provider_writes",
+            "Writes to identity providers by step and outcome",
+            provider_writes.clone(),
+        );
+        registry.register(
+            "condition_changes",
+            "Changes of conditions that are said in events, by reason",
+            condition_changes.clone(),
+        );
         registry.register("events_lost", "Events that could not be published", events_lost.clone());
-        Self { registry, reconciles, provider_writes, ready_reasons, events_lost }
+        Self { registry, reconciles, provider_writes, condition_changes, events_lost }
     }
 }
 

@@ -69,12 +69,9 @@ async fn every_right_of_the_chart_is_used_and_nothing_else_is_asked_for() {
         "metadata": {"name": name}, "spec": spec}))
         .await;
     let target = |kind: &str, name: &str| json!({"name": kind.to_lowercase(), "providerRef": {"kind": kind, "name": name}, "scope": "Tenant"});
-    bed.policy(
-        "inc",
-        json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()},
-            "targets": [target("IdentityProvider", "own"), target("ClusterIdentityProvider", &name)]}),
-    )
-    .await;
+    let targets = [target("IdentityProvider", "own"), target("ClusterIdentityProvider", &name)];
+    let inc = |cutoff: String| json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff}, "targets": targets});
+    bed.policy("inc", inc(cutoff())).await;
     bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
     // The same is said twice: a new event, then the old one counted up.
     for _ in 0..2 {
@@ -86,8 +83,13 @@ async fn every_right_of_the_chart_is_used_and_nothing_else_is_asked_for() {
             .await;
         }
     }
-    // Ledgers without their policy are marked at one start, and are gone after the next.
+    // Ledgers that no policy stands for any more are marked at one start, and are gone after the next: neither one that
+    // was deleted, nor one of the same name with another cutoff.
     bed.delete_policy("inc").await;
+    let mut other = inc("2020-01-01T00:00:00Z".to_owned());
+    merge(&mut other, json!({"suspend": true}));
+    bed.policy("inc", other).await;
+    bed.policy_says("inc", "Ready", "False Suspended", &[]).await;
     bed.kill();
     bed.start().await;
     let marked = || async {

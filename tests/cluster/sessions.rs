@@ -82,6 +82,30 @@ async fn a_plan_without_session_calls_stops_revoking_and_not_requiring() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_end_sessions_that_is_lacking_is_said_and_not_tried_for_each_account() {
+    for (vendor, list) in [
+        (Vendor::MonoCloud, monocloud::LIST_SESSIONS),
+        (Vendor::PingOne, pingone::LIST_SESSIONS),
+        (Vendor::Looker, looker::LIST_SESSIONS),
+    ] {
+        let tenant = Tenant::simulated(vendor, Options::ordinary(60)).await;
+        let fault = CallFault::always(list, simulators::When::Before, simulators::Action::Status(403));
+        tenant.simulator().set(Faults { calls: vec![fault], ..Faults::default() });
+        let mut bed = Bed::new("sessions").await;
+        bed.start().await;
+        tenant.connect(&bed, "tenant", fast()).await;
+        bed.policy("inc", tenant.policy("tenant", json!({"action": {"sessions": "Revoke"}}))).await;
+        let done = bed.policy_until("inc", "everybody required", |p| p.condition("Enforced") == "True Enforced").await;
+        assert_eq!(done.count("enforced"), 60, "{vendor:?}: {:#}", done.0["status"]);
+        assert!(done.message("Enforced").contains("Sessions are not ended"), "{}", done.message("Enforced"));
+        let tried = tenant.simulator().count(list);
+        look_again(&bed, "inc", "second").await;
+        let again = tenant.simulator().count(list) - tried;
+        assert!(tried <= 10 && again <= 10, "{vendor:?}: {tried} accounts were tried, and then {again}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_be_ended_now_is_ended_by_the_next_pass() {
     let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(10)).await;
     let signed_in = tenant.simulator().users().into_iter().find(|u| u.sessions > 0).expect("somebody is signed in");

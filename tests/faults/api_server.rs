@@ -15,7 +15,7 @@ use testbed::proxy::{Phase, Rule};
 
 use crate::bed::{Bed, View, at_full_length, cutoff, fast, install_crds};
 use crate::history::{History, lose_status};
-use crate::support::{answer, enforced, eventually, required_again, slow, writes};
+use crate::support::{answer, counted, enforced, eventually, open_intents, required_again, slow, writes};
 use crate::tenant::{Tenant, Vendor};
 
 fn failure(status: u16, reason: &str) -> Value {
@@ -132,6 +132,37 @@ async fn a_policy_that_is_deleted_and_created_anew_in_mid_run_goes_on_without_as
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_created_anew_for_fewer_people_writes_to_nobody_else() {
+    let (bed, tenant) = campaign("fewer", Vendor::MonoCloud, 80, &[]).await;
+    eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 10).await;
+    bed.delete_policy("inc").await;
+    // Of the same generation as the one before.
+    let last = tenant.simulator().user_at(79);
+    let target =
+        json!({"name": "one", "providerRef": {"name": "tenant"}, "scope": "Selected", "users": [{"id": last.id}]});
+    bed.policy("inc", tenant.policy("tenant", json!({"targets": [target]}))).await;
+    let written = writes(tenant.simulator());
+    let view = bed.policy_until("inc", "the one is required", enforced).await;
+    assert_eq!((view.count("targeted"), view.count("enforced")), (1, 1), "{:#}", view.0["status"]);
+    let more = writes(tenant.simulator()) - written;
+    assert!(more <= 1 + 4, "{more} writes: one that is wanted, and the four that may have been on the way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_deleted_in_mid_batch_leaves_no_intent_open() {
+    let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(60)).await;
+    let mut bed = Bed::new("deleted-mid-batch").await;
+    bed.start().await;
+    tenant.connect(&bed, "tenant", slow()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    eventually("some are required", &bed, async || writes(tenant.simulator()) >= 3).await;
+    bed.delete_policy("inc").await;
+    eventually("nothing is open any more", &bed, async || open_intents(&bed).await == 0).await;
+    let written = writes(tenant.simulator());
+    assert!(written < 60, "it was deleted in mid-run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_is_terminating_stops_its_campaigns_and_nothing_of_ours_keeps_it() {
     let (bed, tenant) = campaign("terminating", Vendor::MonoCloud, 200, &[]).await;
     eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 10).await;
@@ -238,6 +269,8 @@ async fn a_field_of_a_newer_crd_is_neither_a_hindrance_nor_lost() {
 async fn somebody_who_takes_our_status_away_again_and_again_starts_no_race() {
     let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(5)).await;
     let mut bed = Bed::new("race").await;
+    let [port] = testbed::ports::free().expect("a free port");
+    bed.set("LISTEN", &format!("127.0.0.1:{port}"));
     bed.start().await;
     tenant.connect(&bed, "tenant", fast()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
@@ -267,6 +300,9 @@ async fn somebody_who_takes_our_status_away_again_and_again_starts_no_race() {
     assert!(undone > 5, "{undone}");
     assert!(after - before <= 4, "{} writes against {undone}", after - before);
     assert!(events - events_before <= 4, "{events_before} and then {events} events");
+    // One for what was taken away, one for what was said again, and none to see whether it is time to say it.
+    let reconciles = counted(port, "reconciles_total", "PasswordResetPolicy").await;
+    assert!(reconciles <= 4 * undone + 40, "{reconciles} reconciles against {undone}");
     bed.policy_until("inc", "said again at last", enforced).await;
 }
 

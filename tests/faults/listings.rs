@@ -62,6 +62,48 @@ async fn a_listing_that_is_not_found_is_no_empty_tenant() {
     }
 }
 
+/// I3, where the members of groups alone may not be listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_may_not_be_listed_stop_the_target_that_names_them_and_no_other_policy() {
+    let mut bed = Bed::new("members").await;
+    bed.start().await;
+    let tenants = one_of_each(&bed, USERS, json!({})).await;
+    let of_groups = |name: &str| if name == "mc" { monocloud::GROUP_USERS } else { looker::SEARCH_USERS };
+    let tenants: Vec<_> = tenants.into_iter().filter(|tenant| tenant.name != "p1").collect();
+    for Tenant { name, simulator, .. } in &tenants {
+        simulator.set(with(vec![CallFault::always(of_groups(name), When::Before, Action::Status(403))]));
+        let grouped = format!("{name}-grouped");
+        bed.enforce(&grouped, name, json!({"scope": "Selected", "groups": ["contractors"]})).await;
+        bed.policy_says(&grouped, "Stalled", "True SelectionNotFound", &["spec.targets[0].groups[0]", "refuses"]).await;
+        bed.enforce(name, name, json!({"scope": "Tenant"})).await;
+        is_enforced(&bed, name, simulator, USERS as usize).await;
+        bed.provider_says(name, "Ready", "True Verified", &[]).await;
+    }
+}
+
+/// I22, where so many are listed that one listing of everybody is cheaper than a search for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_does_not_come_to_its_end_asks_whom_it_has_shown_and_calls_nobody_missing() {
+    let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+    let mut bed = Bed::new("short-search").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, fast()).await;
+    bed.provider_says("mc", "Ready", "True Verified", &[]).await;
+    // One more is announced than there is.
+    let paging = Paging { total_off_by: 1, ..Paging::default() };
+    simulator.set(Faults { paging, ..Faults::default() });
+    let mut users: Vec<_> = (0..16).map(|index| json!({"email": simulator.user_at(index).email})).collect();
+    users.push(json!({"email": "left@corp.example"}));
+    bed.enforce("inc", "mc", json!({"scope": "Selected", "users": users})).await;
+    let view = bed.policy_says("inc", "Ready", "False ProviderNotReady", &["were announced"]).await;
+    assert_eq!((view.count("enforced"), view.count("failed")), (16, 1), "{:#}", view.0["status"]);
+    assert_eq!(view.0["status"]["failures"][0]["category"], "Transient", "nobody knows whether that one is there");
+    simulator.set(Faults::default());
+    let view = bed.policy_says("inc", "Ready", "False PartiallyFailed", &[]).await;
+    assert_eq!(view.0["status"]["failures"][0]["category"], "NotFound", "{:#}", view.0["status"]);
+    assert!(simulator.requirements().values().all(|times| *times == 1));
+}
+
 /// I22, where it lasts: whoever was listed is asked, the rest is said, and nobody is hammered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_that_never_comes_to_its_end_has_its_rows_asked_is_said_and_tried_ever_less_often() {
@@ -104,6 +146,21 @@ async fn short_empty_and_repeating_pages_lose_nobody_and_ask_nobody_twice() {
         simulator.set(Faults { paging, ..Faults::default() });
         bed.enforce(name, name, json!({"scope": "Tenant"})).await;
         is_enforced(&bed, name, &simulator, USERS as usize).await;
+    }
+}
+
+/// I26, where each page shows somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_more_pages_than_the_setting_allows_is_given_up_and_never_complete() {
+    let mut bed = Bed::new("many-pages").await;
+    bed.set("MAX_LISTING_PAGES", "3");
+    bed.start().await;
+    for Tenant { name, simulator, .. } in one_of_each(&bed, USERS, json!({"pageSize": 5})).await {
+        bed.enforce(name, name, json!({"scope": "Tenant"})).await;
+        let view = bed.policy_says(name, "Ready", "False ProviderNotReady", &["does not end: 3 pages"]).await;
+        assert!(view.condition("Enforced").starts_with("False"), "{name}: {:#}", view.0["status"]);
+        assert!(view.0["status"]["targets"][0]["completedAt"].is_null(), "{name}: never complete");
+        assert!((1..=15).contains(&simulator.requirements().len()), "{name}: those who were shown are asked");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::api::password_reset_policy::{PasswordResetPolicySpec, UserListSource}
 use crate::api::{ALLOWED_ORIGINS_ANNOTATION, PasswordResetPolicy, Reason, USER_LIST_LABEL, USER_LIST_LABEL_VALUE};
 use crate::controller::context::{Context, ProviderView};
 use crate::controller::provider::connect;
-use crate::controller::references::{self, Content, Kind, Reference, Seen};
+use crate::controller::references::{self, AsRead, Content, Kind, Reference, Seen};
 use crate::controller::registry::{Connection, Entry, Protection, ProviderId};
 use crate::controller::wake::Dependant;
 use crate::plan::desired::{self, Desired, Fetched, ListUnavailable, SelectedKey, Sources, TargetTenant};
@@ -48,6 +48,8 @@ pub struct Target {
     pub health: Health,
     /// What suspends it: the operator, its provider, or the policy.
     pub suspension: Option<Suspension>,
+    /// Its lists as they were read, as far as they are watched.
+    pub lists: Vec<AsRead>,
     /// What there is to work with.
     pub state: State,
 }
@@ -105,8 +107,7 @@ async fn target(
     let tenant_id = object.and_then(|object| connect::tenant_id(&object.spec).ok());
     let named = naming(objects, tenant_id.as_deref());
     let entry = context.registry.get(&id);
-    let allowed = entry.as_ref().and_then(|entry| entry.allowed_namespaces.as_ref());
-    let is_allowed = allowed.is_none_or(|allowed| allowed.iter().any(|a| a == namespace || a == "*"));
+    let is_allowed = object.is_none_or(|object| object.allows(namespace));
     let suspension = guard::suspension(Switches {
         operator: context.settings.suspend,
         // Whoever may not use an object is told so, not that it is suspended.
@@ -121,7 +122,7 @@ async fn target(
     });
     let health = entry.as_ref().map_or(Health::Unverified, |e| e.health.clone());
     let name = wanted.name.clone();
-    let mut target = Target { name, provider, tenant_id, health, suspension, state: State::NotYet };
+    let mut target = Target { name, provider, tenant_id, health, suspension, lists: Vec::new(), state: State::NotYet };
     let path = format!("spec.targets[{index}].providerRef");
     let Some(object) = object else {
         let off = matches!(id, ProviderId::Cluster(_)) && context.cluster_providers.is_none();
@@ -150,7 +151,8 @@ async fn target(
     let Some(connection) = entry.connection.clone() else { return target };
     let capabilities = connection.provider.capabilities();
     let fetched = lists.fetch(index, watch, dependant, context).await;
-    let Some((users_from, exclude_users_from)) = fetched else { return target };
+    let Some(([users_from, exclude_users_from], lists)) = fetched else { return target };
+    target.lists = lists;
     let (users_from, exclude_users_from) = (borrow(&users_from), borrow(&exclude_users_from));
     let sources =
         Sources { spec, index, capabilities, users_from: &users_from, exclude_users_from: &exclude_users_from };
@@ -258,27 +260,29 @@ impl Lists {
         targets.flat_map(|(_, lists)| lists).flatten().map(|(reference, _)| reference.clone()).collect()
     }
 
-    /// The content of both groups of lists of one target. `None` while the API server has not answered.
+    /// The content of both groups of lists of one target: of those that select, and of those that exclude. With it, the
+    /// watched ones as they were read. `None` while the API server has not answered.
     async fn fetch(
         &self,
         index: usize,
         watch: bool,
         dependant: &Dependant,
         context: &Context,
-    ) -> Option<(Vec<Owned>, Vec<Owned>)> {
-        let mut groups = [Vec::new(), Vec::new()];
+    ) -> Option<([Vec<Owned>; 2], Vec<AsRead>)> {
+        let (mut groups, mut watched) = ([Vec::new(), Vec::new()], Vec::new());
         for (group, references) in groups.iter_mut().zip(&self.0[index]) {
             for (reference, key) in references {
                 let seen = if watch {
-                    context.references.read(reference, dependant).await
+                    let (seen, as_read) = context.references.read(reference, dependant).await;
+                    watched.push(as_read);
+                    seen
                 } else {
                     references::read_once(&context.client, reference).await.unwrap_or(Seen::NotYet)
                 };
                 group.push(list(reference, key, seen, context)?);
             }
         }
-        let [users_from, exclude] = groups;
-        Some((users_from, exclude))
+        Some((groups, watched))
     }
 }
 

@@ -6,20 +6,19 @@ use kube::ResourceExt;
 
 use crate::api::{PAUSED_ANNOTATION, PasswordResetPolicy};
 use crate::controller::context::{Context, ProviderView, Version};
+use crate::controller::references::AsRead;
 use crate::controller::registry::ProviderId;
-use crate::controller::wake::Dependant;
 use crate::plan::guard::{self, Suspension, Switches};
 use crate::provider::Gate;
 
 /// Open as long as nothing has changed that the slice was begun with: this very policy, every provider object that names
-/// the tenant (whom they protect, whether they suspend it), and the lists that the policy reads; and as long as this
-/// process is the one that acts.
-pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&ProviderView]) -> Gate {
+/// the tenant (whom they protect, whether they suspend it), and the lists of the target as they were read; and as long as
+/// this process is the one that acts.
+pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&ProviderView], lists: Vec<AsRead>) -> Gate {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let (uid, generation) = (policy.uid(), policy.metadata.generation);
     let providers: Vec<(ProviderId, Version)> =
         named.iter().map(|object| (object.id.clone(), object.version.clone())).collect();
-    let lists_unchanged = context.references.unchanged(&Dependant::Policy(namespace.clone(), name.clone()));
     let context = context.clone();
     Arc::new(move || {
         let current = context.policies.get(Some(&namespace), &name);
@@ -31,7 +30,7 @@ pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&Prov
             && current.metadata.deletion_timestamp.is_none()
             && policy_suspension(&context, current).is_none()
             && providers.iter().all(|(id, version)| context.provider_version(id).as_ref() == Some(version))
-            && lists_unchanged()
+            && lists.iter().all(AsRead::is_current)
     })
 }
 

@@ -74,7 +74,9 @@ async fn work(
 ) -> Result<Action, Error> {
     let previous = previous_status(policy, run);
     // A new generation is acknowledged before the work begins, which may take a slice or more.
-    let acknowledged = previous.as_ref().and_then(|s| s.observed_generation) == Some(run.generation);
+    // What somebody else took out of status was said all the same.
+    let said = [previous.as_ref(), run.written.as_ref()];
+    let acknowledged = said.into_iter().flatten().any(|status| status.observed_generation == Some(run.generation));
     let settled: Vec<bool> = run.targets.iter().map(|t| t.pass.is_none() && t.complete.is_some()).collect();
     // Taken before anything is waited for: what changes after it closes the gates.
     let objects = context.provider_objects();
@@ -93,8 +95,9 @@ async fn work(
         accept_ledger_loss: policy.annotations().get(ACCEPT_LEDGER_LOSS_ANNOTATION).is_some_and(|t| !t.is_empty()),
     };
     let deadline = if acknowledged { Instant::now() + SLICE } else { Instant::now() };
-    let slices = run.targets.iter_mut().zip(targets).map(|(target_run, target)| {
-        let gate = gate::gate(context, policy, &dereference::naming(&objects, target.tenant_id.as_deref()));
+    let slices = run.targets.iter_mut().zip(targets).map(|(target_run, mut target)| {
+        let named = dereference::naming(&objects, target.tenant_id.as_deref());
+        let gate = gate::gate(context, policy, &named, std::mem::take(&mut target.lists));
         let described = &described;
         async move { slice::advance(target_run, target, described, context, &gate, deadline).await }
     });

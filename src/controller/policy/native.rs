@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pass::{Halt, Pass, Progress, Work};
+use super::pass::{Halt, Pass, Progress, Work, outcome};
 use crate::plan::decide::{Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};
@@ -16,9 +16,6 @@ use crate::plan::observed::{Account, Cursor, Listing, Tenant};
 use crate::plan::step::Step;
 use crate::plan::tenant_native::{Circumstances, Inquiry, Outcome, is_known_changed, refused_because};
 use crate::provider::{ErrorKind, ProviderError};
-
-/// Pages of one listing at most.
-const MAX_PAGES: u32 = 10_000;
 
 /// Sends the one call where that is due and allowed, finds out whether it arrived, and goes on with an ordinary pass.
 pub async fn advance(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<Progress, Halt> {
@@ -66,9 +63,9 @@ pub struct Roster {
     accounts: Vec<Account>,
 }
 
-impl Default for Roster {
-    fn default() -> Self {
-        let check = ListingCheck::new(&Listing::Tenant, MAX_PAGES);
+impl Roster {
+    fn new(max_pages: u32) -> Self {
+        let check = ListingCheck::new(&Listing::Tenant, max_pages);
         Self { check, cursor: None, accounts: Vec::new() }
     }
 }
@@ -108,7 +105,9 @@ async fn survey(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result
 async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
     work.confirm().await?;
     record(work, Some(EverybodyStage::Open)).await?;
-    match work.provider().apply(&Step::RequireEverybody, &work.gate).await {
+    let sent = work.provider().apply(&Step::RequireEverybody, &work.gate).await;
+    work.count_write("require_everybody", outcome(&sent));
+    match sent {
         Ok(_) => Ok(()),
         Err(error) if error.effect_unknown => Err(Halt::Tenant(error)),
         Err(error) => {
@@ -153,7 +152,8 @@ async fn everybody(pass: &mut Pass, work: &Work<'_>) -> Result<Option<Vec<Accoun
         if work.may_write && !(work.gate)() {
             return Err(Halt::Stopped);
         }
-        let roster = pass.roster.get_or_insert_default();
+        let max_pages = pass.max_pages;
+        let roster = pass.roster.get_or_insert_with(|| Roster::new(max_pages));
         let page = work.provider().list(&Listing::Tenant, roster.cursor.as_ref()).await.map_err(Halt::Tenant)?;
         if let Err(fault) = roster.check.take(&page) {
             return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));

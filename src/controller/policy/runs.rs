@@ -1,7 +1,7 @@
 //! What a policy remembers between two reconciles. All of it is safe to lose: the ledger and the providers hold the rest.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::ledger::CampaignLedger;
 use super::pass::Pass;
 use crate::api::identity_provider::Access;
+use crate::controller::locked;
 use crate::plan::desired::{Desired, SelectedKey};
 use crate::plan::failure::{ProviderFault, Stop};
 use crate::plan::guard::Suspension;
@@ -170,14 +171,19 @@ impl Runs {
         }
     }
 
-    /// Forgets policies that `exists` does not know any more.
-    pub fn retain(&self, exists: impl Fn(&str, &str) -> bool) {
-        self.lock().retain(|(namespace, name), _| exists(namespace, name));
+    /// Ends the passes of policies that `exists` does not know any more, and forgets these.
+    pub async fn retain(&self, exists: impl Fn(&str, &str) -> bool) {
+        let gone: Vec<Run> = {
+            let mut runs = self.lock();
+            runs.extract_if(|(namespace, name), _| !exists(namespace, name)).map(|(_, run)| run).collect()
+        };
+        for target in gone.into_iter().flat_map(|run| run.targets) {
+            { target }.put_down().await;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Run>> {
-        // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

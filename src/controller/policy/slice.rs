@@ -70,7 +70,7 @@ pub async fn advance(
     gate: &Gate,
     deadline: Instant,
 ) -> Slice {
-    let Target { name, provider, tenant_id: _, health, suspension, state } = target;
+    let Target { name, provider, tenant_id: _, health, suspension, lists: _, state } = target;
     let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
         State::NotYet => {
@@ -230,8 +230,8 @@ impl Driver<'_> {
         if run.pass.is_none() {
             ledger.refresh_evidence().await.map_err(Halt::Ledger)?;
         }
-        let sessions_refused = run.sessions_refused;
-        let new = || Box::new(Pass::new(&ready, self.rules(cutoff), sessions_refused));
+        let (sessions_refused, max_pages) = (run.sessions_refused, self.context.settings.max_listing_pages);
+        let new = || Box::new(Pass::new(&ready, self.rules(cutoff), sessions_refused, max_pages));
         let pass = run.pass.get_or_insert_with(new);
         let mut work = Work {
             ready: &ready,
@@ -301,7 +301,7 @@ impl Driver<'_> {
         if verified.is_some_and(|(before, _)| before.enforceable != tenant.enforceable) {
             self.context.wake_provider(&self.ready.id);
         }
-        self.context.registry.verified(&self.ready.id, tenant);
+        self.context.registry.verified(&self.ready.id, &self.ready.connection, tenant);
         Ok(())
     }
 
@@ -411,11 +411,8 @@ impl Driver<'_> {
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = fault::of_listing(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        let believed = error.held_back
-            || !matches!(
-                error.kind,
-                ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Rejected
-            );
+        let is_answer = error.is_unreadable() || error.is_refusal();
+        let believed = !is_answer || error.kind == ErrorKind::PermissionDenied;
         let found = run.pass.as_ref().map(|pass| pass.tally());
         if !believed {
             run.pass = None;

@@ -219,7 +219,7 @@ async fn content(
     context: &Context,
 ) -> Result<std::sync::Arc<Content>, Option<(ProviderFault, String)>> {
     let Reference { kind, namespace, name } = reference;
-    match context.references.read(reference, &subject.dependant).await {
+    match context.references.read(reference, &subject.dependant).await.0 {
         Seen::Present(content) => Ok(content),
         Seen::NotYet => Err(None),
         Seen::Absent => {

@@ -9,7 +9,7 @@ pub mod fault;
 mod look;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use super::context::Context;
 use super::registry::{Entry, ProviderId};
 use super::run::Error;
 use super::wake::Dependant;
-use super::{ClusterProviderObject, ProviderObject, publish};
+use super::{ClusterProviderObject, ProviderObject, locked, publish};
 use crate::api::identity_provider::{IdentityProviderSpec, IdentityProviderStatus};
 use crate::plan::failure::Health;
 use crate::plan::schedule;
@@ -77,8 +77,7 @@ impl Said {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderId, Words>> {
-        // Each change is one insert or remove: a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

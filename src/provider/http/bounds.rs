@@ -104,7 +104,8 @@ pub fn short_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
     Text::deserialize(deserializer)?.0.ok_or_else(|| D::Error::custom("an id that is too long"))
 }
 
-/// A text, but for a longer one than [`LONGEST_TEXT`], which is read over without a copy of it.
+/// A text, but for a longer one than [`LONGEST_TEXT`], which is read over without a copy of it. A whole number is read as
+/// its digits: what an id is made of is the vendor's affair.
 struct Text(Option<String>);
 
 impl<'de> Deserialize<'de> for Text {
@@ -120,8 +121,16 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
                 Ok(Text((text.len() <= LONGEST_TEXT).then(|| text.to_owned())))
             }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Text, E> {
+                Ok(Text(Some(number.to_string())))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Text, E> {
+                Ok(Text(Some(number.to_string())))
+            }
         }
-        deserializer.deserialize_str(Reader)
+        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -164,6 +173,9 @@ mod tests {
         assert_eq!((row.id.len(), row.name.map(|name| name.len())), (LONGEST_TEXT, Some(LONGEST_TEXT)));
         assert_eq!(read(1, LONGEST_TEXT + 1).unwrap().name, None);
         assert!(read(LONGEST_TEXT + 1, 1).is_err());
+        let numbers = parse::<Row>(br#"{"id": 18446744073709551615, "name": -7}"#).unwrap();
+        assert_eq!((&*numbers.id, numbers.name.as_deref()), ("18446744073709551615", Some("-7")));
+        assert!(parse::<Row>(br#"{"id": 1.5}"#).is_err() && parse::<Row>(br#"{"id": true}"#).is_err());
         for absent in [r#"{"id": "1"}"#, r#"{"id": "1", "name": null}"#] {
             assert_eq!(parse::<Row>(absent.as_bytes()).unwrap().name, None);
         }

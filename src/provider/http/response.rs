@@ -72,6 +72,7 @@ impl Response {
             retry_after: self.retry_after,
             effect_unknown: self.write && unclear,
             held_back: false,
+            before_the_call: false,
         }
     }
 

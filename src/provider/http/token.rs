@@ -22,7 +22,7 @@ use crate::provider::{ErrorKind, ProviderError};
 /// Lifetime of a token whose answer names none that can be believed.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 /// Bounds of a lifetime. Below the lower one every request would fetch a token.
-const SHORTEST: u64 = 10;
+const SHORTEST: u64 = 5;
 const LONGEST: u64 = 24 * 60 * 60;
 /// A token is not used for the last tenth of its life, at most this long.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
@@ -192,6 +192,7 @@ impl TokenSource {
                 Ok(token)
             }
             Err(error) => {
+                let error = ProviderError { before_the_call: true, ..error };
                 if error.kind == ErrorKind::AuthenticationFailed {
                     state.refused = Some(error.clone());
                 }

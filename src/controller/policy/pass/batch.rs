@@ -13,11 +13,10 @@ use super::rows::Row;
 use super::waiting::{UNCLEAR_READ, Waiting};
 use super::{Halt, Pass, Work, age};
 use crate::api::FailureCategory;
-use crate::plan::decide::{Decision, Facts, SkipReason, Verdict, after_refusal, after_write, decide};
+use crate::plan::decide::{Decision, Facts, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal, State};
 use crate::plan::observed::Account;
 use crate::provider::{ErrorKind, ProviderError};
-use crate::telemetry::metrics::WriteLabels;
 
 /// Left of [`FRESH`] for the last of a batch when sending begins.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -114,7 +113,7 @@ impl Pass {
             .collect();
         let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
         let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::until(work.deadline));
-        let ended: Vec<(Due, Option<Sent>)> = futures::stream::iter(sending)
+        let mut ended: Vec<(Due, Option<Sent>)> = futures::stream::iter(sending)
             .map(|(due, facts)| async move {
                 if let Some(error) = fuse.blown() {
                     return (due, Some(Sent::Unsent(error)));
@@ -132,6 +131,8 @@ impl Pass {
             .buffer_unordered(work.concurrency())
             .collect()
             .await;
+        // Whether one who was not found is gone is told by what was answered about the others.
+        ended.sort_by_key(|(_, sent)| matches!(sent, Some(Sent::Gone)));
         let mut halt = None;
         let is_outage = fuse.blown().is_some();
         for (due, sent) in ended {
@@ -158,12 +159,12 @@ impl Pass {
         if let Sent::Seen { account, .. } | Sent::NotDue(account) = &sent {
             due.row.account.mark = account.mark;
         }
-        let labels = WriteLabels { provider: work.capabilities().name, outcome: sent.word() };
-        work.metrics.provider_writes.get_or_create(&labels).inc();
+        work.count_write("require_change", sent.word());
         let intent = work.ledger.ledger.entry(&due.key);
         let unseen = Account::unknown(due.row.account.id.0.clone(), work.now());
         match (sent, intent) {
             (Sent::Seen { account, written: true }, Some(intent)) => {
+                self.has_read = true;
                 self.accept(work);
                 self.became(work, due, after_write(&intent, &account, &self.rules));
             }
@@ -190,7 +191,8 @@ impl Pass {
             }
             (Sent::Gone, _) => {
                 work.ledger.ledger.close_unsent(&[due.key]);
-                self.counts.settle(due.row.origin, &due.row.account.id.0, Verdict::Skip(SkipReason::Gone));
+                let verdict = self.gone(due.key);
+                self.counts.settle(due.row.origin, &due.row.account.id.0, verdict);
             }
             // The intent stays open: the next pass reads the account before it is written again.
             (Sent::Unclear(_), _) if self.stumbles_again(due.key) => {

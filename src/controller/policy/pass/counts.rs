@@ -29,6 +29,8 @@ pub struct Counts {
     /// What the round before found, shown until the running one has found as much.
     shown: Option<Tally>,
     new_in_round: bool,
+    /// Accounts of the records that a complete listing does not show any more.
+    gone: u64,
 }
 
 impl Counts {
@@ -43,6 +45,7 @@ impl Counts {
             seen_before: HashSet::new(),
             shown: None,
             new_in_round: false,
+            gone: 0,
         };
         for place in malformed {
             counts.nobody(place, false);
@@ -105,9 +108,7 @@ impl Counts {
 
     /// Sets how many accounts a complete listing does not show any more.
     pub fn gone(&mut self, accounts: u64) {
-        if accounts > 0 {
-            self.listed.skipped.insert(SkipReason::Gone, accounts);
-        }
+        self.gone = accounts;
     }
 
     /// Counts an entry of which no account is known, and why.
@@ -146,12 +147,15 @@ impl Counts {
 
     /// What there is to report.
     pub fn tally(&self) -> Tally {
-        let listed = match &self.shown {
-            Some(before) if self.listed.targeted() < before.targeted() => before,
-            _ => &self.listed,
-        };
+        let mut listed = self.listed.clone();
+        if self.gone > 0 {
+            *listed.skipped.entry(SkipReason::Gone).or_default() += self.gone;
+        }
         let mut tally = self.by_key.clone();
-        tally.merge(listed);
+        tally.merge(match &self.shown {
+            Some(before) if listed.targeted() < before.targeted() => before,
+            _ => &listed,
+        });
         tally
     }
 }

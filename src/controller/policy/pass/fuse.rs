@@ -3,11 +3,11 @@
 //! A part of a pass sends up to two seconds of calls at once. Without this a refused credential would be refused once for
 //! each of them, and a silent server would be waited for by each in turn.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::time::Instant;
 
-use super::concerns_tenant;
+use crate::controller::locked;
 use crate::provider::{ErrorKind, ProviderError};
 
 /// Calls in a row without an answer that are an outage; one or two are what networks do.
@@ -38,7 +38,7 @@ impl Fuse {
 
     /// Why nothing more is sent; `None` while the tenant works.
     pub fn blown(&self) -> Option<ProviderError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).blown.clone()
+        locked(&self.state).blown.clone()
     }
 
     /// Makes a call, unless it is known that it would fail like those before it. `None` where it is too late to begin it.
@@ -59,7 +59,7 @@ impl Fuse {
 
     /// Takes in how a call ended: what concerns the whole tenant stops the rest, silence only when it lasts.
     pub fn saw(&self, error: Option<&ProviderError>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         match error {
             // It is known already; the words are those of the failure that showed it.
             Some(error) if error.held_back => {
@@ -71,7 +71,7 @@ impl Fuse {
                     state.blown.get_or_insert_with(|| ProviderError { effect_unknown: false, ..error.clone() });
                 }
             }
-            Some(error) if concerns_tenant(error) => {
+            Some(error) if error.concerns_tenant() => {
                 state.blown.get_or_insert_with(|| error.clone());
             }
             _ => state.silent = 0,

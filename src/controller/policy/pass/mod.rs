@@ -6,7 +6,9 @@
 //!
 //! | file | what it answers |
 //! |---|---|
-//! | [`task`] | who is meant: protected, excluded, keys, groups, listings |
+//! | [`task`] | who is meant: what has to be found out, in order; groups and populations |
+//! | [`keys`] | whose keys are these |
+//! | `pages` | what do listings show |
 //! | [`rows`] | how does each row stand |
 //! | [`batch`] | require a change of those that are due: the intent, the writes, and what became of them |
 //! | `require` | how is one account written to and read back |
@@ -18,6 +20,8 @@
 pub mod batch;
 pub mod counts;
 mod fuse;
+pub mod keys;
+mod pages;
 mod require;
 pub mod rows;
 mod sessions;
@@ -33,16 +37,18 @@ use tokio::time::Instant;
 
 use self::batch::{Batch, Due};
 use self::counts::Counts;
+use self::keys::Search;
 use self::rows::Row;
-use self::task::{Search, Task};
+use self::task::Task;
 use self::waiting::Waiting;
 use super::confirm::Confirm;
-use super::dereference::Ready;
+use super::dereference::{self, Ready};
 use super::ledger::CampaignLedger;
 use super::native::Roster;
+use crate::api::FailureCategory;
 use crate::controller::ledger_store::WriteError;
 use crate::plan::capabilities::{Capabilities, Paging};
-use crate::plan::decide::{Facts, Rules, Verdict};
+use crate::plan::decide::{Facts, Rules, SkipReason, Verdict};
 use crate::plan::desired::KeyIndex;
 use crate::plan::evidence::Evidence;
 use crate::plan::failure::Stop;
@@ -51,7 +57,7 @@ use crate::plan::observed::{Account, AccountId};
 use crate::plan::tally::Tally;
 use crate::plan::tenant_native::arrived;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, WriteLabels};
 
 /// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
 const CONFIRMATIONS: u32 = 3;
@@ -90,6 +96,12 @@ impl Work<'_> {
         self.provider().capabilities()
     }
 
+    /// Counts a write for metrics.
+    pub(in crate::controller::policy) fn count_write(&self, step: &'static str, outcome: &'static str) {
+        let labels = WriteLabels { provider: self.capabilities().name, step, outcome };
+        self.metrics.provider_writes.get_or_create(&labels).inc();
+    }
+
     fn account_key(&self, id: &AccountId) -> AccountKey {
         AccountKey::new(&self.ready.connection.tenant.id, id)
     }
@@ -104,10 +116,11 @@ impl Work<'_> {
         asked.unwrap_or(self.capabilities().page_size.into()).max(1)
     }
 
-    /// The provider's clock, else ours.
+    /// The provider's clock, else ours. One that is not believed is answered by a stop when the next slice begins; until
+    /// then it moves nothing.
     pub(in crate::controller::policy) fn now(&self) -> Timestamp {
-        let ours = Timestamp::now();
-        self.provider().clock().map_or(ours, |reading| reading.at(ours))
+        let clocks = dereference::clocks(self.ready, Timestamp::now());
+        if clocks.believable() { clocks.deciding() } else { clocks.ours }
     }
 
     /// How many calls fit into about two seconds at the pace that this policy may expect: what is begun together, so that
@@ -182,6 +195,8 @@ pub struct Pass {
     /// What protects and excludes by key, compared with each row too: a provider's search may be stricter about case.
     protected_keys: KeyIndex,
     excluded_keys: KeyIndex,
+    /// How many pages a listing may have.
+    pub max_pages: u32,
     tasks: VecDeque<Task>,
     /// The listings of a round, to be read again where that is needed.
     listings: Vec<Task>,
@@ -193,10 +208,17 @@ pub struct Pass {
     sessions: VecDeque<AccountId>,
     /// Whether the provider refuses to end sessions, by its plan or for want of a right.
     pub sessions_refused: bool,
+    sessions_ended: bool,
+    /// Accounts whose sessions could not be ended.
+    sessions_kept: HashSet<AccountKey>,
     counts: Counts,
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
     suspects: Vec<(Due, Refusal)>,
+    /// Accounts that a call did not find: a listing that shows one of them later is at odds with that call.
+    vanished: HashSet<AccountKey>,
+    /// Whether a read of an account was answered well.
+    has_read: bool,
     /// Calls about one account that failed while the tenant answered others.
     stumbles: HashMap<AccountKey, u8>,
     /// The same for look-ups of keys.
@@ -212,7 +234,8 @@ pub struct Pass {
 
 impl Pass {
     /// A pass over what `ready` wants, by these rules. `sessions_refused`: the provider has refused to end sessions before.
-    pub fn new(ready: &Ready, rules: Rules, sessions_refused: bool) -> Self {
+    /// `max_pages`: how many pages a listing may have.
+    pub fn new(ready: &Ready, rules: Rules, sessions_refused: bool, max_pages: u32) -> Self {
         let own = ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.own_account.as_ref());
         let tenant = &ready.connection.tenant.id;
         Self {
@@ -225,7 +248,8 @@ impl Pass {
             excluded: HashSet::new(),
             protected_keys: KeyIndex::new(ready.protected.as_deref().unwrap_or_default()),
             excluded_keys: KeyIndex::new(&ready.desired.excluded.keys),
-            tasks: task::tasks(ready),
+            max_pages,
+            tasks: task::tasks(ready, max_pages),
             listings: Vec::new(),
             search: Search::default(),
             rows: VecDeque::new(),
@@ -234,9 +258,13 @@ impl Pass {
             waiting: Vec::new(),
             sessions: VecDeque::new(),
             sessions_refused,
+            sessions_ended: false,
+            sessions_kept: HashSet::new(),
             counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
             read_verdicts: HashMap::new(),
             suspects: Vec::new(),
+            vanished: HashSet::new(),
+            has_read: false,
             stumbles: HashMap::new(),
             key_stumbles: HashMap::new(),
             accepted: false,
@@ -249,7 +277,8 @@ impl Pass {
 
     /// What was found so far.
     pub fn tally(&self) -> Tally {
-        Tally { sessions_refused: self.sessions_refused, ..self.counts.tally() }
+        let (sessions_refused, sessions_kept) = (self.sessions_refused, self.sessions_kept.len() as u64);
+        Tally { sessions_refused, sessions_kept, ..self.counts.tally() }
     }
 
     /// Works until the slice ends.
@@ -284,7 +313,7 @@ impl Pass {
                 tokio::time::sleep_until(next).await;
             } else if !self.suspects.is_empty() {
                 self.accept_refusals(work);
-            } else if let Some(error) = self.cut_short.take() {
+            } else if let Some(error) = self.cut_short.clone() {
                 return Err(Halt::Tenant(error));
             } else if self.next_round(work) {
                 continue;
@@ -356,7 +385,14 @@ impl Pass {
 
     /// Whether the pass goes on without this account: a later round of the listings does not take it up again.
     fn is_left_out(&self, key: &AccountKey) -> bool {
-        self.stumbles.get(key).is_some_and(|stumbles| *stumbles > STUMBLES)
+        self.vanished.contains(key) || self.stumbles.get(key).is_some_and(|stumbles| *stumbles > STUMBLES)
+    }
+
+    /// Takes in that a call did not find an account. A provider that has not shown one account by a read may not serve
+    /// reads at this address at all, so that nothing is said of the account until it has.
+    fn gone(&mut self, key: AccountKey) -> Verdict {
+        self.vanished.insert(key);
+        if self.has_read { Verdict::Skip(SkipReason::Gone) } else { Verdict::Failed(FailureCategory::Transient) }
     }
 
     /// What is known of an account besides its row.
@@ -376,17 +412,14 @@ impl Pass {
     }
 }
 
-/// Whether a failed read concerns the whole tenant, so that the pass has to halt, rather than this one account.
-fn concerns_tenant(error: &ProviderError) -> bool {
-    error.held_back
-        || !matches!(
-            error.kind,
-            ErrorKind::Forbidden
-                | ErrorKind::NotFound
-                | ErrorKind::Rejected
-                | ErrorKind::ResponseInvalid
-                | ErrorKind::PermissionDenied
-        )
+/// The word in metrics for how a write ended.
+pub(in crate::controller::policy) fn outcome<T>(ended: &Result<T, ProviderError>) -> &'static str {
+    match ended {
+        Ok(_) => "accepted",
+        Err(error) if error.effect_unknown => "unclear",
+        Err(error) if error.is_refusal() => "refused",
+        Err(_) => "not_sent",
+    }
 }
 
 /// Counts one more failed call in `stumbles`. Whether `key` has had more of them than the tenant can be blamed for.

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::batch::Due;
-use super::concerns_tenant;
 use super::rows::{Read, gone};
-use crate::controller::registry::SharedTenant;
+use crate::controller::tenant::SharedTenant;
 use crate::plan::decide::{Facts, Rules, Verdict, decide};
 use crate::plan::ledger::Refusal;
 use crate::plan::observed::{Account, AccountId, Mark};
@@ -84,9 +83,9 @@ pub(super) async fn require(
                     return Sent::Later;
                 }
             }
-            Err(error) if error.kind == ErrorKind::NotFound => return missing(provider, id).await,
-            Err(error) if concerns_tenant(&error) => return Sent::Unsent(error),
-            Err(error) if error.kind == ErrorKind::ResponseInvalid => return Sent::Unreadable,
+            Err(error) if error.is_not_found() => return missing(provider, id).await,
+            Err(error) if error.concerns_tenant() => return Sent::Unsent(error),
+            Err(error) if error.is_unreadable() => return Sent::Unreadable,
             Err(_) => return Sent::Refused(Refusal::Forbidden),
         }
     }
@@ -108,13 +107,11 @@ async fn send_one(provider: &dyn Provider, id: &AccountId, gate: &Gate) -> Sent 
             },
         },
         Err(error) if error.effect_unknown => Sent::Unclear(error),
-        Err(error) => match error.kind {
-            ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
-            ErrorKind::Forbidden | ErrorKind::PermissionDenied => Sent::Refused(Refusal::Forbidden),
-            ErrorKind::NotFound => missing(provider, id).await,
-            ErrorKind::ResponseInvalid => Sent::Unreadable,
-            _ => Sent::Unsent(error),
-        },
+        Err(error) if error.concerns_tenant() => Sent::Unsent(error),
+        Err(error) if error.is_not_found() => missing(provider, id).await,
+        Err(error) if error.is_unreadable() => Sent::Unreadable,
+        Err(error) if error.kind == ErrorKind::Rejected => Sent::Refused(Refusal::Rejected),
+        Err(_) => Sent::Refused(Refusal::Forbidden),
     }
 }
 

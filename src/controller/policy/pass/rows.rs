@@ -7,13 +7,13 @@ use super::batch::Due;
 use super::counts::Origin;
 use super::fuse::Fuse;
 use super::waiting::Waiting;
-use super::{Halt, Pass, Work, concerns_tenant};
+use super::{Halt, Pass, Work};
 use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
-use crate::plan::decide::{Decision, SkipReason, Verdict, decide};
+use crate::plan::decide::{Decision, Verdict, decide};
 use crate::plan::ledger::AccountKey;
 use crate::plan::observed::{Account, AccountId, UserKey};
-use crate::provider::{ErrorKind, Provider, ProviderError};
+use crate::provider::{Provider, ProviderError};
 
 /// A row that waits to be judged.
 #[derive(Clone, Debug)]
@@ -87,16 +87,17 @@ impl Pass {
             .buffer_unordered(work.concurrency())
             .collect()
             .await;
-        let mut halt = None;
+        let (mut halt, mut gone) = (None, Vec::new());
         for (key, row, read) in answers {
             match read {
                 Some(Read::Account(account)) => {
+                    self.has_read = true;
                     let decision = decide(&account, &self.facts(work, key, true), &self.rules, work.now());
                     self.remember_read(work, key, &decision);
                     // The mark and the change time were read now; only what the row itself gave is as old as the row.
                     self.take(work, key, Row { account, ..row }, decision);
                 }
-                Some(Read::Gone) => self.finish(work, key, &row, Verdict::Skip(SkipReason::Gone)),
+                Some(Read::Gone) => gone.push((key, row)),
                 Some(Read::Refused) => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
                 Some(Read::Unreadable) => {
                     self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read"))
@@ -116,6 +117,10 @@ impl Pass {
                     halt = Some(error);
                 }
             }
+        }
+        for (key, row) in gone {
+            let verdict = self.gone(key);
+            self.counts.add(row.origin, &row.account.id.0, verdict);
         }
         halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
     }
@@ -198,9 +203,9 @@ pub(super) async fn read_again(provider: &dyn Provider, row: &Row) -> Read {
 async fn read_result(provider: &dyn Provider, row: &Row, read: Result<Account, ProviderError>) -> Read {
     match read {
         Ok(account) => Read::Account(account),
-        Err(error) if error.kind == ErrorKind::NotFound => gone(provider, &row.account.id).await,
-        Err(error) if concerns_tenant(&error) => Read::Failed(error),
-        Err(error) if error.kind == ErrorKind::ResponseInvalid => Read::Unreadable,
+        Err(error) if error.is_not_found() => gone(provider, &row.account.id).await,
+        Err(error) if error.concerns_tenant() => Read::Failed(error),
+        Err(error) if error.is_unreadable() => Read::Unreadable,
         Err(_) => Read::Refused,
     }
 }
@@ -210,8 +215,8 @@ pub(super) async fn gone(provider: &dyn Provider, id: &AccountId) -> Read {
     match provider.find(&UserKey::Id(id.0.clone())).await {
         Ok(found) if found.is_empty() => Read::Gone,
         Ok(_) => Read::Refused,
-        Err(error) if concerns_tenant(&error) => Read::Failed(error),
-        Err(error) if error.kind == ErrorKind::ResponseInvalid => Read::Unreadable,
+        Err(error) if error.concerns_tenant() => Read::Failed(error),
+        Err(error) if error.is_unreadable() => Read::Unreadable,
         Err(_) => Read::Refused,
     }
 }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::{Halt, Pass, Work, concerns_tenant};
+use super::{Halt, Pass, Work, outcome};
 use crate::api::password_reset_policy::Sessions;
 use crate::plan::decide::{Verdict, sessions_due};
 use crate::plan::ledger::{AccountKey, Baseline, Entry, State};
@@ -12,10 +12,14 @@ use crate::plan::observed::AccountId;
 use crate::plan::step::Step;
 use crate::provider::{ErrorKind, ProviderError};
 
+/// Accounts whose sessions could not be ended, with none ended, that are the provider's refusal rather than theirs.
+const REFUSED_SESSIONS: usize = 5;
+
 impl Pass {
     /// Queues the end of an account's sessions, where the policy wants it and it is due.
     pub(super) fn queue_sessions(&mut self, work: &Work<'_>, key: AccountKey, row: &Row, verdict: Verdict) {
-        let wanted = work.ready.desired.sessions == Sessions::Revoke && !self.sessions_refused && work.may_write;
+        let refused = self.sessions_refused || self.sessions_kept.contains(&key);
+        let wanted = work.ready.desired.sessions == Sessions::Revoke && !refused && work.may_write;
         if wanted && sessions_due(&row.account, verdict, work.ledger.ledger.entry(&key).as_ref()) {
             self.sessions.push_back(row.account.id.clone());
         }
@@ -23,7 +27,9 @@ impl Pass {
 
     /// Ends the sessions of accounts whose mark is confirmed.
     pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
-        let part: Vec<AccountId> = self.sessions.drain(..work.at_once().min(self.sessions.len())).collect();
+        // Until one has ended, no more are tried at once than it takes to tell that the provider refuses.
+        let at_once = if self.sessions_ended { work.at_once() } else { work.at_once().min(REFUSED_SESSIONS) };
+        let part: Vec<AccountId> = self.sessions.drain(..at_once.min(self.sessions.len())).collect();
         let (provider, gate, fuse) = (work.provider(), &work.gate, &Fuse::until(work.deadline));
         let ended: Vec<(AccountId, Option<Result<_, ProviderError>>)> = futures::stream::iter(part)
             .map(|id| async move {
@@ -36,9 +42,13 @@ impl Pass {
             .await;
         let mut halt = None;
         for (id, ended) in ended {
+            if let Some(ended) = &ended {
+                work.count_write("revoke_sessions", outcome(ended));
+            }
             match ended {
                 None => self.sessions.push_front(id),
                 Some(Ok(_)) => {
+                    self.sessions_ended = true;
                     let (key, now) = (work.account_key(&id), work.now());
                     let unknown = || Entry::new(State::Marked { baseline: Baseline::Unknown }, now);
                     let entry = work.ledger.ledger.entry(&key).unwrap_or_else(unknown);
@@ -49,15 +59,22 @@ impl Pass {
                     tracing::warn!(%error, "sessions are not ended any more in this pass");
                     self.sessions_refused = true;
                 }
-                Some(Err(error)) if concerns_tenant(&error) => {
+                Some(Err(error)) if error.concerns_tenant() => {
                     if error.held_back || !self.stumbles_again(work.account_key(&id)) {
                         self.sessions.push_front(id);
                     }
                     halt = Some(error);
                 }
                 // This account's sessions are tried again by the next pass, since its bit is not set.
-                Some(Err(error)) => tracing::debug!(%error, "sessions of one account were not ended"),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "sessions of one account were not ended");
+                    self.sessions_kept.insert(work.account_key(&id));
+                }
             }
+        }
+        if !self.sessions_ended && self.sessions_kept.len() >= REFUSED_SESSIONS {
+            tracing::warn!("no sessions could be ended; those of {} accounts were tried", self.sessions_kept.len());
+            self.sessions_refused = true;
         }
         if self.sessions_refused {
             self.sessions.clear();

@@ -11,7 +11,7 @@ use super::fuse::Fuse;
 use super::rows::{Read, Row, read_again};
 use super::{Halt, Pass, Work};
 use crate::api::FailureCategory;
-use crate::plan::decide::{SkipReason, Verdict, decide};
+use crate::plan::decide::{Verdict, decide};
 use crate::plan::ledger::AccountKey;
 
 /// How soon an account is read whose write had an unclear answer.
@@ -73,6 +73,7 @@ impl Pass {
             };
             let settled = match read {
                 Read::Account(account) => {
+                    self.has_read = true;
                     let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
                     due.row = Row { account, received: Instant::now(), ..due.row };
                     self.became(work, due, decision);
@@ -94,7 +95,7 @@ impl Pass {
                 }
                 Read::Gone => {
                     work.ledger.ledger.close_unsent(&[due.key]);
-                    Verdict::Skip(SkipReason::Gone)
+                    self.gone(due.key)
                 }
                 Read::Refused => Verdict::Failed(FailureCategory::Forbidden),
             };

@@ -1,0 +1,275 @@
+//! Whose keys are these? Each is asked for by itself, or all together are looked for in one listing.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::counts::Origin;
+use super::fuse::Fuse;
+use super::rows::Row;
+use super::task::{Purpose, Task};
+use super::{Halt, Pass, Work, too_many};
+use crate::api::FailureCategory;
+use crate::plan::decide::Verdict;
+use crate::plan::desired::{Place, SelectedKey};
+use crate::plan::failure::Stop;
+use crate::plan::guard::{self, Unresolved};
+use crate::plan::ledger::State;
+use crate::plan::observed::{Account, AccountId, UserKey};
+use crate::plan::userlist::folded;
+use crate::provider::{ErrorKind, ProviderError};
+
+/// Keys that one full listing looks for, because it is cheaper or because a search proves nothing.
+#[derive(Default)]
+pub struct Search {
+    wanted: HashMap<UserKey, Vec<(Purpose, SelectedKey)>>,
+    found: HashMap<UserKey, Vec<Row>>,
+    protects: bool,
+}
+
+impl Search {
+    /// Whether rows have to wait, since it is not known yet whom they must not touch.
+    pub fn holds_rows(&self) -> bool {
+        self.protects
+    }
+
+    /// Whether there is nobody to look for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    fn want(&mut self, purpose: Purpose, key: SelectedKey) {
+        self.protects |= purpose != Purpose::Select;
+        self.wanted.entry(folded(&key.key)).or_default().push((purpose, key));
+    }
+
+    /// Whether there are keys that no account has shown yet.
+    pub(super) fn lacks_some(&self) -> bool {
+        self.wanted.keys().any(|key| !self.found.contains_key(key))
+    }
+
+    /// Takes in one row. Whether it shows somebody whom no row has shown.
+    pub(super) fn offer(&mut self, account: &Account, received: Instant) -> bool {
+        let mut is_new = false;
+        let mut keys = vec![UserKey::Id(account.id.0.clone())];
+        keys.extend(account.username.iter().map(|name| UserKey::Username(name.clone())));
+        keys.extend(account.emails.iter().map(|email| UserKey::Email(email.clone())));
+        let mut offered = HashSet::new();
+        for key in keys.iter().map(folded).filter(|key| offered.insert(key.clone())) {
+            if self.wanted.contains_key(&key) {
+                let found = self.found.entry(key).or_default();
+                if found.iter().all(|row| row.account.id != account.id) {
+                    found.push(Row { account: account.clone(), received, origin: Origin::Key });
+                    is_new = true;
+                }
+            }
+        }
+        is_new
+    }
+}
+
+/// What it means that a listing has not shown a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// It has shown everybody: nobody has it.
+    Proven,
+    /// It ended before its end.
+    ProvesNothing,
+}
+
+/// What a look-up without an answer means for its key.
+enum Unanswered {
+    /// A listing tells whom it names.
+    Listing,
+    /// It counts as failed, and everybody else is asked.
+    Failed(FailureCategory),
+    /// Whoever it protects may not be named by the provider, so nothing may be written.
+    Stop(Stop),
+    /// The tenant is in trouble, and the key waits.
+    Tenant(ProviderError),
+}
+
+/// What `error` means for a key that was looked for at `place`. `proven`: where a search finds nobody, nobody is there.
+/// `own_trouble` tells, and is asked only where it matters, whether the key has failed by itself so often that the tenant
+/// is not to blame.
+fn unanswered(
+    purpose: Purpose,
+    place: &Place,
+    error: ProviderError,
+    proven: bool,
+    own_trouble: impl FnOnce() -> bool,
+) -> Unanswered {
+    if needs_listing(&error, proven) {
+        return Unanswered::Listing;
+    }
+    match (purpose, error.kind) {
+        (Purpose::Select, ErrorKind::Rejected) if error.is_refusal() => Unanswered::Failed(FailureCategory::Rejected),
+        (Purpose::Select, _) if error.is_refusal() => Unanswered::Failed(FailureCategory::Forbidden),
+        (Purpose::Exclude, _) if error.is_refusal() => {
+            Unanswered::Stop(guard::exclusion_unresolved(place, Unresolved::Refused))
+        }
+        (Purpose::Protect, _) if error.is_refusal() => {
+            Unanswered::Stop(guard::protected_unresolved(place, Unresolved::Refused))
+        }
+        // Nobody knows whom it names. Everybody else is asked, and it is tried again soon.
+        (Purpose::Select, _) if error.is_unreadable() => Unanswered::Failed(FailureCategory::Transient),
+        (Purpose::Select, _) if own_trouble() => Unanswered::Failed(FailureCategory::Transient),
+        _ => Unanswered::Tenant(error),
+    }
+}
+
+impl Pass {
+    /// Looks for the next few keys of one purpose.
+    pub(super) async fn find_keys(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
+        let search_all = self.listing_is_cheaper(work);
+        let mut asked = Vec::new();
+        while asked.len() < work.at_once() {
+            let Some(Task::Key(purpose, key)) = self.tasks.front().cloned() else { break };
+            // All of one purpose together, so that what protects is known before anything is selected.
+            if asked.first().is_some_and(|(first, _)| *first != purpose) {
+                break;
+            }
+            self.tasks.pop_front();
+            if purpose == Purpose::Select && self.is_known(work, &key) {
+                continue;
+            }
+            if purpose == Purpose::Select && search_all {
+                self.search.want(purpose, key);
+            } else {
+                asked.push((purpose, key));
+            }
+        }
+        type Found = (Instant, Option<Result<Vec<Account>, ProviderError>>);
+        let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
+        let answers: Vec<((Purpose, SelectedKey), Found)> = futures::stream::iter(asked)
+            .map(|(purpose, key)| async move {
+                let found = fuse.call(async || provider.find(&key.key).await).await;
+                ((purpose, key), (Instant::now(), found))
+            })
+            .buffered(work.concurrency())
+            .collect()
+            .await;
+        let proven = work.capabilities().keys.absence_is_proof;
+        let mut halt = None;
+        for ((purpose, key), (received, found)) in answers.into_iter().rev() {
+            match found {
+                None => self.tasks.push_front(Task::Key(purpose, key)),
+                Some(Ok(accounts)) if accounts.is_empty() && !proven => self.search.want(purpose, key),
+                Some(Ok(accounts)) => {
+                    let row = |account| Row { account, received, origin: Origin::Key };
+                    self.found(work, purpose, &key, accounts.into_iter().map(row).collect())?;
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a look-up was not answered");
+                    let own_trouble =
+                        || fuse.blown().is_none() && too_many(&mut self.key_stumbles, work.entry_key(&key.key));
+                    match unanswered(purpose, &key.place, error, proven, own_trouble) {
+                        Unanswered::Listing => self.search.want(purpose, key),
+                        Unanswered::Failed(category) => self.counts.failed(&key.place, category),
+                        Unanswered::Stop(stop) => return Err(Halt::Stop(stop)),
+                        Unanswered::Tenant(error) => {
+                            self.tasks.push_front(Task::Key(purpose, key));
+                            halt = Some(error);
+                        }
+                    }
+                }
+            }
+        }
+        halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
+    }
+
+    /// Whether one listing costs fewer calls than asking for each selected key.
+    fn listing_is_cheaper(&self, work: &Work<'_>) -> bool {
+        let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
+        let size = work.page_size();
+        let keys = work.ready.desired.selection.keys.len() as u64;
+        users.is_some_and(|users| users / size + 2 < keys)
+    }
+
+    /// Counts an entry whose account is known to have changed: it costs no call.
+    fn is_known(&mut self, work: &Work<'_>, key: &SelectedKey) -> bool {
+        let Some(account) = work.ledger.ledger.account_of(&work.entry_key(&key.key)) else { return false };
+        if self.protected.contains(&account) || self.excluded.contains(&account) || self.own == Some(account) {
+            return false;
+        }
+        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else {
+            return false;
+        };
+        match entry.state {
+            State::Changed => self.counts.known(account, Verdict::Changed),
+            State::Compliant => self.counts.known(account, Verdict::Compliant),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes in whom a key names.
+    fn found(
+        &mut self,
+        work: &mut Work<'_>,
+        purpose: Purpose,
+        key: &SelectedKey,
+        mut rows: Vec<Row>,
+    ) -> Result<(), Halt> {
+        let account = (rows.len() == 1).then(|| work.account_key(&rows[0].account.id));
+        match (purpose, account, rows.pop()) {
+            (Purpose::Protect, Some(account), _) => {
+                self.protected.insert(account);
+            }
+            (Purpose::Exclude, Some(account), _) => {
+                self.excluded.insert(account);
+            }
+            // A well-formed exclusion without a match protects nobody who is there.
+            (Purpose::Exclude, None, None) => {}
+            (Purpose::Protect, None, other) => {
+                let how = if other.is_some() { Unresolved::Several } else { Unresolved::Nothing };
+                return Err(Halt::Stop(guard::protected_unresolved(&key.place, how)));
+            }
+            (Purpose::Exclude, None, Some(_)) => {
+                return Err(Halt::Stop(guard::exclusion_unresolved(&key.place, Unresolved::Several)));
+            }
+            (Purpose::Select, Some(account), Some(row)) => {
+                work.ledger.ledger.link(work.entry_key(&key.key), account);
+                self.rows.push_back(row);
+            }
+            (Purpose::Select, _, None) => {
+                let known_before = work.ledger.ledger.account_of(&work.entry_key(&key.key)).is_some();
+                self.counts.nobody(&key.place, known_before);
+            }
+            (Purpose::Select, None, Some(_)) => self.counts.failed(&key.place, FailureCategory::Ambiguous),
+        }
+        Ok(())
+    }
+
+    /// Takes in what the listing that looks for keys has shown.
+    pub(super) fn end_search(&mut self, work: &mut Work<'_>, absence: Absence) -> Result<(), Halt> {
+        let Search { wanted, found, .. } = std::mem::take(&mut self.search);
+        let mut wanted: Vec<_> =
+            wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
+        // In the order of the spec, so that samples are the same each time.
+        wanted.sort_by(|(_, (_, a)), (_, (_, b))| a.place.cmp(&b.place));
+        for (folded, (purpose, key)) in wanted {
+            let rows = match &key.key {
+                // An id is compared exactly, and `folded` keeps it as it is.
+                UserKey::Id(id) => {
+                    let id = AccountId(id.clone());
+                    found.get(&folded).into_iter().flatten().filter(|row| row.account.id == id).cloned().collect()
+                }
+                _ => found.get(&folded).cloned().unwrap_or_default(),
+            };
+            if rows.is_empty() && absence == Absence::ProvesNothing {
+                self.counts.failed(&key.place, FailureCategory::Transient);
+            } else {
+                self.found(work, purpose, &key, rows)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a search that failed says no more than one that found nobody: what the provider looks at is not documented.
+fn needs_listing(error: &ProviderError, absence_is_proof: bool) -> bool {
+    let is_invalid = error.is_refusal() && error.kind == ErrorKind::Rejected;
+    !absence_is_proof && (is_invalid || error.is_unreadable())
+}
