@@ -184,6 +184,31 @@ async fn many_keys_cost_a_listing_rather_than_a_call_each() {
     let calls = metered.campaign("inc", spec).await;
     assert_eq!(calls, USERS / PAGE + 300);
     assert_eq!(metered.tenant.written().await.into_keys().collect::<Vec<_>>(), chosen);
+    // As soon as only a few are open, a call for each of them is cheaper.
+    metered.tenant.comply(chosen.iter().skip(2)).await;
+    metered.later_pass("second").await;
+    assert_eq!(metered.later_pass("third").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_that_exclude_cost_a_listing_rather_than_a_call_each() {
+    for (vendor, listings) in [(Vendor::MonoCloud, 2), (Vendor::PingOne, 1)] {
+        let metered = Metered::start(vendor, json!({})).await;
+        let due = metered.tenant.due().await;
+        let excluded: Vec<String> = due.iter().take(300).cloned().collect();
+        metered.bed.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "list"}, "data": {"users.txt": excluded.join("\n")}})).await;
+        metered.bed.grant("configmaps", "list").await;
+        let target = json!({"name": "all", "providerRef": {"name": "tenant"}, "scope": "Tenant",
+            "exclude": {"usersFrom": [{"format": "ID", "configMapRef": {"name": "list", "key": "users.txt"}}]}});
+        let spec = metered.tenant.policy("tenant", json!({"targets": [target]}));
+        let calls = metered.campaign("inc", spec).await;
+        let others: Vec<String> = due.iter().skip(300).cloned().collect();
+        assert_eq!(metered.tenant.written().await.into_keys().collect::<Vec<_>>(), others, "{vendor:?}");
+        let handle = metered.tenant.simulator();
+        let read = |user: &&simulators::User| !user.disabled && !excluded.contains(&user.id);
+        let reads = if vendor == Vendor::PingOne { handle.users().iter().filter(read).count() as u64 } else { 0 };
+        assert_eq!(calls, (1 + listings) * (USERS / PAGE) + reads + others.len() as u64, "{vendor:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

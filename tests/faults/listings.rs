@@ -208,15 +208,15 @@ async fn whoever_slips_past_a_search_is_found_by_the_next_one() {
     let mut bed = Bed::new("slipped-search").await;
     bed.start().await;
     let mut spec = fast();
-    merge(&mut spec, json!({"pageSize": 2}));
+    merge(&mut spec, json!({"pageSize": 3}));
     bed.monocloud("mc", &simulator, spec).await;
     bed.provider_says("mc", "Ready", "True Verified", &[]).await;
     let leaves = Action::Play { user: simulator.user_at(0).id, play: Play::Deletes };
     simulator.set(with(vec![CallFault::new(monocloud::LIST_USERS, 1, When::After, leaves)]));
-    // The first of them slips to the page that was read.
-    let users: Vec<_> = (2..18).map(|index| json!({"email": simulator.user_at(index).email})).collect();
+    // The second of them slips to the page that was read.
+    let users: Vec<_> = (2..USERS).map(|index| json!({"email": simulator.user_at(index).email})).collect();
     bed.enforce("inc", "mc", json!({"scope": "Selected", "users": users})).await;
-    is_enforced(&bed, "inc", &simulator, 16).await;
+    is_enforced(&bed, "inc", &simulator, USERS as usize - 2).await;
 }
 
 /// I27.

@@ -11,11 +11,12 @@ use super::rows::Row;
 use super::task::{Purpose, Task};
 use super::{Halt, Pass, Work, too_many};
 use crate::api::FailureCategory;
+use crate::plan::capabilities::Paging;
 use crate::plan::decide::Verdict;
 use crate::plan::desired::{Place, SelectedKey};
 use crate::plan::failure::Stop;
 use crate::plan::guard::{self, Unresolved};
-use crate::plan::ledger::State;
+use crate::plan::ledger::{AccountKey, State};
 use crate::plan::observed::{Account, AccountId, UserKey};
 use crate::plan::userlist::folded;
 use crate::provider::{ErrorKind, ProviderError};
@@ -122,7 +123,10 @@ fn unanswered(
 impl Pass {
     /// Looks for the next few keys of one purpose.
     pub(super) async fn find_keys(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
-        let search_all = self.listing_is_cheaper(work);
+        let search_all = match self.search_all {
+            Some(decided) => decided,
+            None => *self.search_all.insert(self.listing_is_cheaper(work)),
+        };
         let mut asked = Vec::new();
         while asked.len() < work.at_once() {
             let Some(Task::Key(purpose, key)) = self.tasks.front().cloned() else { break };
@@ -131,10 +135,11 @@ impl Pass {
                 break;
             }
             self.tasks.pop_front();
-            if purpose == Purpose::Select && self.is_known(work, &key) {
+            // While it is not known yet whom the search protects, nothing is known of those who are selected either.
+            if purpose == Purpose::Select && !self.search.holds_rows() && self.is_known(work, &key) {
                 continue;
             }
-            if purpose == Purpose::Select && search_all {
+            if search_all {
                 self.search.want(purpose, key);
             } else {
                 asked.push((purpose, key));
@@ -179,29 +184,41 @@ impl Pass {
         halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
     }
 
-    /// Whether one listing costs fewer calls than asking for each selected key.
+    /// Whether one listing costs fewer calls than asking for each key, those aside that cost no call.
     fn listing_is_cheaper(&self, work: &Work<'_>) -> bool {
         let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
-        let size = work.page_size();
-        let keys = work.ready.desired.selection.keys.len() as u64;
-        users.is_some_and(|users| users / size + 2 < keys)
+        let pages = users.map(|users| users / work.page_size() + 2);
+        // Where rows may move between pages, one more round has to show that nobody is missed.
+        let rounds = if work.capabilities().paging == Paging::Offset { 2 } else { 1 };
+        let asked = |task: &&Task| match task {
+            Task::Key(Purpose::Select, key) => self.known(work, key).is_none(),
+            Task::Key(..) => true,
+            _ => false,
+        };
+        pages.is_some_and(|pages| rounds * pages < self.tasks.iter().filter(asked).count() as u64)
+    }
+
+    /// Whose key this is and what became of the account, where the records tell that it has changed.
+    fn known(&self, work: &Work<'_>, key: &SelectedKey) -> Option<(AccountKey, Verdict)> {
+        let account = work.ledger.ledger.account_of(&work.entry_key(&key.key))?;
+        if self.protected.contains(&account) || self.excluded.contains(&account) || self.own == Some(account) {
+            return None;
+        }
+        let entry = work.ledger.ledger.entry(&account).filter(|entry| entry.since(self.rules.cutoff))?;
+        match entry.state {
+            State::Changed => Some((account, Verdict::Changed)),
+            State::Compliant => Some((account, Verdict::Compliant)),
+            _ => None,
+        }
     }
 
     /// Counts an entry whose account is known to have changed: it costs no call.
     fn is_known(&mut self, work: &Work<'_>, key: &SelectedKey) -> bool {
-        let Some(account) = work.ledger.ledger.account_of(&work.entry_key(&key.key)) else { return false };
-        if self.protected.contains(&account) || self.excluded.contains(&account) || self.own == Some(account) {
-            return false;
+        let known = self.known(work, key);
+        if let Some((account, verdict)) = known {
+            self.counts.known(account, verdict);
         }
-        let Some(entry) = work.ledger.ledger.entry(&account).filter(|e| e.since(self.rules.cutoff)) else {
-            return false;
-        };
-        match entry.state {
-            State::Changed => self.counts.known(account, Verdict::Changed),
-            State::Compliant => self.counts.known(account, Verdict::Compliant),
-            _ => return false,
-        }
-        true
+        known.is_some()
     }
 
     /// Takes in whom a key names.

@@ -201,6 +201,8 @@ pub struct Pass {
     /// The listings of a round, to be read again where that is needed.
     listings: Vec<Task>,
     search: Search,
+    /// Whether keys are looked for by one listing, as soon as that is decided.
+    search_all: Option<bool>,
     rows: VecDeque<Row>,
     due: Vec<Due>,
     batch: Option<Batch>,
@@ -252,6 +254,7 @@ impl Pass {
             tasks: task::tasks(ready, max_pages),
             listings: Vec::new(),
             search: Search::default(),
+            search_all: None,
             rows: VecDeque::new(),
             due: Vec::new(),
             batch: None,
