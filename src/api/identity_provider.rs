@@ -173,8 +173,13 @@ pub struct ClusterIdentityProviderSpec {
 impl ClusterIdentityProviderSpec {
     /// Whether policies in `namespace` may use this provider.
     pub fn allows(&self, namespace: &str) -> bool {
-        self.allowed_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace)
+        allows(&self.allowed_namespaces, namespace)
     }
+}
+
+/// Whether `namespace` is one of the `allowed`: by its name, or since all are.
+pub fn allows(allowed: &[String], namespace: &str) -> bool {
+    allowed.iter().any(|allowed| allowed == "*" || allowed == namespace)
 }
 
 /// Exactly one member is set; it is the provider's type. All are absent in an object that was written for a newer
@@ -235,9 +240,6 @@ pub enum ProviderType {
 }
 
 impl ProviderType {
-    /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::PingOne, Self::Looker, Self::MonoCloud, Self::Keycloak];
-
     /// The word in `status.type`.
     pub const fn as_str(self) -> &'static str {
         match self {

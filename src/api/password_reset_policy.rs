@@ -52,7 +52,7 @@ pub struct PasswordResetPolicySpec {
     /// no default that acts.
     pub mode: Mode,
 
-    /// Why. It goes into reports; when several policies want the same tenant, the more urgent type goes first.
+    /// Why. When several policies want the same tenant, the more urgent type goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CampaignReason>,
 
@@ -318,7 +318,7 @@ pub enum UserListFormat {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exclude {
-    /// Users by id, username or email: at most 100. An entry without a match is counted, and harmless.
+    /// Users by id, username or email: at most 100. An entry without a match is harmless.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub users: Vec<UserRef>,

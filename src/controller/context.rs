@@ -14,7 +14,7 @@ use super::references::References;
 use super::registry::{ProviderId, Registry};
 use super::streams::Stores;
 use super::wake::{Dependant, Wake};
-use crate::api::identity_provider::IdentityProviderSpec;
+use crate::api::identity_provider::{IdentityProviderSpec, allows};
 use crate::api::password_reset_policy::Target;
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
 use crate::provider::http::Network;
@@ -40,8 +40,7 @@ pub struct ProviderView {
 impl ProviderView {
     /// Whether policies of `namespace` may use it.
     pub fn allows(&self, namespace: &str) -> bool {
-        let allowed = self.allowed_namespaces.as_ref();
-        allowed.is_none_or(|allowed| allowed.iter().any(|a| a == namespace || a == "*"))
+        self.allowed_namespaces.as_ref().is_none_or(|allowed| allows(allowed, namespace))
     }
 }
 

@@ -16,13 +16,11 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::calls;
-use super::locked;
 use super::streams::{self, Watching};
 use super::wake::{Dependant, Wake};
+use super::{calls, locked};
+use crate::plan::schedule::FORBIDDEN_RETRY;
 
-/// How long a refused watch rests before it is tried again.
-const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// How long a first answer is waited for before an object counts as not known yet.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 

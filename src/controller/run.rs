@@ -25,7 +25,7 @@ use super::prepare::prepare;
 use super::pulse::Pulses;
 use super::references::References;
 use super::registry::{ProviderId, Registry};
-use super::streams::{self, Guarded, Watching};
+use super::streams::{self, Guarded, Part, Watching};
 use super::wake::{Dependant, WakeBuilder};
 use super::{PolicyObject, calls, policy, provider, retention};
 use crate::api::{ClusterIdentityProvider, IdentityProvider, PasswordResetPolicy};
@@ -140,36 +140,66 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         settings,
     });
 
-    let leads = CancellationToken::new();
-    // Both end with this function.
-    let (mut watches, mut controllers) = (JoinSet::new(), JoinSet::new());
-    let begin = |kind| Beginning { kind, context: context.clone(), leads: leads.clone(), stop: stop.clone() };
-    for (woken, part) in provider_parts {
-        let id = |object: &ObjectRef<_>| {
-            ProviderId::Namespaced(object.namespace.clone().unwrap_or_default(), object.name.clone())
-        };
-        watches.spawn(tell_of_provider(part.changed, context.clone(), id));
-        let begin = begin("IdentityProvider");
-        controllers.spawn(control(begin, part.store, woken, provider::reconcile_namespaced));
-    }
-    if let Some((woken, part)) = cluster_part {
-        watches.spawn(tell_of_provider(part.changed, context.clone(), |o| ProviderId::Cluster(o.name.clone())));
-        let begin = begin("ClusterIdentityProvider");
-        controllers.spawn(control(begin, part.store, woken, provider::reconcile_cluster));
-    }
-    for (woken, part) in policy_parts {
-        watches.spawn(tell_of_policy(part.changed, context.clone()));
-        controllers.spawn(control(begin("PasswordResetPolicy"), part.store, woken, policy::reconcile));
-    }
-
-    let mut elector = match context.settings.leader_elect {
+    let elector = match context.settings.leader_elect {
         true => Some(Elector::new(&config, &context.settings.operator_namespace, terms, leadership)?),
         false => None,
     };
+    let leads = CancellationToken::new();
+    let begin = |kind| Beginning { kind, context: context.clone(), leads: leads.clone(), stop: stop.clone() };
+    // Both end with this function.
+    let (_watches, controllers) = spawn(begin, provider_parts, cluster_part, policy_parts);
+    act(elector, &context, &readiness, &leads, &stop, controllers).await?;
+    health.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One watch of a kind, with what wakes its controller.
+type Watched<K> = (BoxStream<'static, ObjectRef<Guarded<K>>>, Part<K>);
+
+/// Starts the watches and the controllers, which are returned in this order.
+fn spawn(
+    begin: impl Fn(&'static str) -> Beginning,
+    providers: Vec<Watched<IdentityProvider>>,
+    cluster_providers: Option<Watched<ClusterIdentityProvider>>,
+    policies: Vec<Watched<PasswordResetPolicy>>,
+) -> (JoinSet<()>, JoinSet<()>) {
+    let (mut watches, mut controllers) = (JoinSet::new(), JoinSet::new());
+    for (woken, part) in providers {
+        let id = |object: &ObjectRef<_>| {
+            ProviderId::Namespaced(object.namespace.clone().unwrap_or_default(), object.name.clone())
+        };
+        let begin = begin("IdentityProvider");
+        watches.spawn(tell_of_provider(part.changed, begin.context.clone(), id));
+        controllers.spawn(control(begin, part.store, woken, provider::reconcile_namespaced));
+    }
+    if let Some((woken, part)) = cluster_providers {
+        let begin = begin("ClusterIdentityProvider");
+        let id = |object: &ObjectRef<_>| ProviderId::Cluster(object.name.clone());
+        watches.spawn(tell_of_provider(part.changed, begin.context.clone(), id));
+        controllers.spawn(control(begin, part.store, woken, provider::reconcile_cluster));
+    }
+    for (woken, part) in policies {
+        let begin = begin("PasswordResetPolicy");
+        watches.spawn(tell_of_policy(part.changed, begin.context.clone()));
+        controllers.spawn(control(begin, part.store, woken, policy::reconcile));
+    }
+    (watches, controllers)
+}
+
+/// Waits for the lease, if there is an `elector`, and has the controllers act until `stop`. *Errors*: the lease is lost.
+async fn act(
+    mut elector: Option<Elector>,
+    context: &Context,
+    readiness: &Readiness,
+    leads: &CancellationToken,
+    stop: &CancellationToken,
+    mut controllers: JoinSet<()>,
+) -> anyhow::Result<()> {
     if let Some(elector) = &mut elector {
         tokio::select! {
             // Who does not know yet what there is could not work, and leaves the lease to others.
-            () = async { known(&context, &readiness).await; elector.acquire().await } => {}
+            () = async { known(context, readiness).await; elector.acquire().await } => {}
             () = stop.cancelled() => return Ok(()),
         }
         context.registry.takes_over(Instant::now());
@@ -178,12 +208,12 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let work = async {
         tokio::select! {
             () = async {
-                known(&context, &readiness).await;
-                tokio::join!(retention::run(&context), forget_deleted(&context));
+                known(context, readiness).await;
+                tokio::join!(retention::run(context), forget_deleted(context));
             } => {}
             () = stop.cancelled() => {}
         }
-        finish(&mut controllers, &context).await;
+        finish(&mut controllers, context).await;
     };
     match &mut elector {
         None => work.await,
@@ -196,8 +226,6 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
             }
         },
     }
-    health.abort();
-    tracing::info!("stopped");
     Ok(())
 }
 

@@ -85,7 +85,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
-    /// The object with this name, if it is there and decodes.
+    /// The object with this name, if it is there.
     pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<std::sync::Arc<Guarded<K>>> {
         let mut key = reflector::ObjectRef::<Guarded<K>>::new(name);
         if let Some(namespace) = namespace {

@@ -20,16 +20,6 @@ pub enum Dependant {
     ClusterProvider(String),
 }
 
-impl Dependant {
-    /// The namespace it lives in; `None` for cluster-scoped objects.
-    pub fn namespace(&self) -> Option<&str> {
-        match self {
-            Dependant::Policy(namespace, _) | Dependant::Provider(namespace, _) => Some(namespace),
-            Dependant::ClusterProvider(_) => None,
-        }
-    }
-}
-
 /// A queue of one controller, and the namespace it serves (`None`: all).
 struct Queue<K: kube::Resource<DynamicType = ()> + 'static> {
     namespace: Option<String>,

@@ -143,8 +143,6 @@ pub struct Desired {
     pub selection: Selection,
     /// Who not.
     pub excluded: Exclusions,
-    /// Selected entries that an exclusion removed by text, which are not targeted at all.
-    pub excluded_by_text: u32,
     /// In which states.
     pub account_states: AccountStates,
     /// What a listed user counts as who does not exist.
@@ -213,7 +211,6 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Desired, Stop> {
             malformed: selecting.malformed,
         },
         excluded: protecting.exclusions,
-        excluded_by_text: selecting.excluded_by_text,
         account_states: AccountStates {
             active: states.contains(&AccountState::Active),
             locked: states.contains(&AccountState::Locked),

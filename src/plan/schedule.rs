@@ -63,15 +63,6 @@ pub fn retry_look(passes: u32, period: Duration) -> Duration {
     Duration::from_secs(doubled(10, passes, u64::MAX)).min(period)
 }
 
-/// How long counters have still to wait, when they were last written at `written`. Zero when they may be written now.
-pub fn counters_wait(written: Option<Timestamp>, now: Timestamp) -> Duration {
-    written.map_or(Duration::ZERO, |written| {
-        // A clock set back must not hold counters back for longer than one interval.
-        let passed = Duration::try_from(now.duration_since(written)).unwrap_or(Duration::ZERO);
-        COUNTERS_EVERY.saturating_sub(passed)
-    })
-}
-
 /// How many requests a policy gets for each one that a policy for exercise gets, where both want the same tenant.
 pub fn weight(reason: Option<ReasonType>) -> u32 {
     match reason {
@@ -169,14 +160,6 @@ mod tests {
     fn another_start_gives_another_first_look() {
         let period = Duration::from_secs(86_400);
         assert_ne!(first_look(period, "uid-1", at(0)), first_look(period, "uid-1", at(1)));
-    }
-
-    #[test]
-    fn counters_wait_for_ten_seconds_and_never_longer() {
-        assert_eq!(counters_wait(None, at(0)), Duration::ZERO);
-        assert_eq!(counters_wait(Some(at(0)), at(4)), Duration::from_secs(6));
-        assert_eq!(counters_wait(Some(at(0)), at(10)), Duration::ZERO);
-        assert_eq!(counters_wait(Some(at(100)), at(0)), COUNTERS_EVERY);
     }
 
     proptest! {

@@ -125,22 +125,6 @@ impl Tally {
     fn done(&self) -> u64 {
         self.compliant + self.enforced + self.changed
     }
-
-    /// `done/to do`, such as `812/1000`; who is skipped is in neither.
-    pub fn progress(&self) -> String {
-        format!("{}/{}", self.done(), self.targeted() - self.skipped_total())
-    }
-
-    /// Whether nobody is left, after a complete pass: nobody pending, failed, unknown or cleared. Skipped accounts do
-    /// not count.
-    pub fn is_enforced(&self, complete_pass: bool) -> bool {
-        complete_pass && self.pending == 0 && self.failed_total() == 0 && self.unknown == 0 && self.cleared == 0
-    }
-
-    /// Whether, in addition, nobody is left who is marked only.
-    pub fn is_changed(&self, complete_pass: bool) -> bool {
-        self.is_enforced(complete_pass) && self.enforced == 0
-    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ pub trait Provider: Send + Sync {
     /// Every account that `key` names, as a row like those of a listing: what it lacks is filled in by `complete`.
     ///
     /// *Behaviour*: hits are checked again on the client (see [`Account::matches`]); nobody is an empty vector, two are
-    /// two: judging that is not the provider's. One call per key.
+    /// two: judging that is not the provider's. It costs a call or two for a key that names one account, and more where
+    /// the provider searches in several places.
     async fn find(&self, key: &UserKey) -> Result<Vec<Account>, ProviderError>;
 
     /// Fills in what `row` (from `list` or `find`, at most 30 s old) does not give, by as few calls as possible. Rows
@@ -73,7 +74,7 @@ pub trait Provider: Send + Sync {
     /// whether the write took effect (timeout, reset, 5xx) is an error with `effect_unknown` set and is never repeated.
     async fn apply(&self, step: &Step, gate: &Gate) -> Result<Applied, ProviderError>;
 
-    /// The provider's clock minus ours at the last answer that carried a `Date`, and when (our clock) that was.
+    /// The provider's clock and ours at the last answer that carried a `Date`.
     /// `None` before the first one.
     fn clock(&self) -> Option<ClockReading>;
 }

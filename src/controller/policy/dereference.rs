@@ -79,11 +79,12 @@ pub async fn dereference(
     let full = context.references.watched_lists() > context.settings.max_watched_lists;
     let unwatched = |index: usize| full && settled.get(index).copied().unwrap_or_default();
     context.references.retain(&dependant, &lists.watched(unwatched));
-    let mut targets = Vec::with_capacity(policy.spec.targets.len());
-    for index in 0..policy.spec.targets.len() {
+    // Together: each may have to wait some seconds for what the API server has not answered yet.
+    let targets = (0..policy.spec.targets.len()).map(|index| {
         let watch = !unwatched(index);
-        targets.push(target(policy, index, &namespace, objects, &lists, watch, &dependant, context).await);
-    }
+        target(policy, index, &namespace, objects, &lists, watch, &dependant, context)
+    });
+    let mut targets = futures::future::join_all(targets).await;
     stop_duplicates(&mut targets);
     targets
 }

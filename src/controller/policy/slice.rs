@@ -35,6 +35,9 @@ const KEPT_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// The rest before the next pass where a listing changed each time it was read.
 const MOVED_REST: Duration = Duration::from_secs(10);
 
+/// The rest where something has changed under a slice that the next reconcile knows.
+const UNKNOWN_REST: Duration = Duration::from_secs(1);
+
 /// What a slice needs to know about its policy.
 pub struct Policy<'a> {
     /// Its namespace.
@@ -205,7 +208,7 @@ impl Driver<'_> {
             None => guard::effective_cutoff(self.ready.desired.requirement, clocks),
         };
         let entry = self.context.registry.get(&self.ready.id).unwrap_or_else(|| self.ready.entry.clone());
-        let Some((tenant, _)) = &entry.verified else { return Ok(Progress::More) };
+        let Some((tenant, _)) = &entry.verified else { return Ok(Progress::Wait(Instant::now() + UNKNOWN_REST)) };
         let permission = guard::permission(&Situation {
             index: self.ready.desired.index,
             mode: self.ready.desired.mode,
@@ -219,7 +222,7 @@ impl Driver<'_> {
         let may_write = match permission {
             Permission::Write => true,
             Permission::Look => false,
-            Permission::Rest => return Ok(Progress::More),
+            Permission::Rest => return Ok(Progress::Wait(Instant::now() + UNKNOWN_REST)),
             Permission::Stop(stop) => return Err(Halt::Stop(stop)),
         };
         let ready = Ready { entry: entry.clone(), ..self.ready.clone() };

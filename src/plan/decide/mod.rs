@@ -11,7 +11,9 @@ mod after;
 mod rules;
 
 pub use after::{after_refusal, after_write, nobody, sessions_due};
-pub use rules::{decide, is_fresh};
+pub use rules::decide;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -21,8 +23,13 @@ use super::capabilities::{Capabilities, Visibility};
 use super::evidence::Evidence;
 use super::ledger::{Entry, Refusal};
 
-/// The oldest that a row may be that decides a write, in seconds.
-pub const FRESH_SECONDS: i64 = 30;
+/// The oldest that a row may be that decides a write. An older one is read again.
+pub const FRESH: Duration = Duration::from_secs(30);
+
+/// Whether a row of this age may decide a write.
+pub fn is_fresh(age: Duration) -> bool {
+    age <= FRESH
+}
 
 /// Which states of accounts a policy is about (`accountStates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,19 +138,6 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// All reasons.
-    pub const ALL: [SkipReason; 9] = [
-        SkipReason::Protected,
-        SkipReason::NoPassword,
-        SkipReason::Federated,
-        SkipReason::Service,
-        SkipReason::Active,
-        SkipReason::Locked,
-        SkipReason::Disabled,
-        SkipReason::Gone,
-        SkipReason::Missing,
-    ];
-
     /// The word that people read.
     pub fn word(self) -> &'static str {
         match self {

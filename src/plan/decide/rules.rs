@@ -1,19 +1,14 @@
 //! The seven rules, in their order.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::api::FailureCategory;
 
-use super::{Decision, FRESH_SECONDS, Facts, Rules, SkipReason, Verdict};
+use super::{Decision, Facts, Rules, SkipReason, Verdict};
 use crate::plan::capabilities::Visibility;
 use crate::plan::evidence::Sighting;
 use crate::plan::ledger::{Baseline, Entry, State, seconds};
 use crate::plan::observed::{Account, ChangeTime, Credential, Mark, SignIn};
-
-/// Whether a row is fresh enough to decide a write at `now` (both of the same clock).
-pub fn is_fresh(row: &Account, now: Timestamp) -> bool {
-    now.duration_since(row.answered_at) <= SignedDuration::from_secs(FRESH_SECONDS)
-}
 
 /// Decides one account. `now` is the provider's clock.
 pub fn decide(account: &Account, facts: &Facts, rules: &Rules, now: Timestamp) -> Decision {

@@ -83,7 +83,6 @@ pub(super) struct Selecting {
     pub(super) keys: Vec<SelectedKey>,
     seen: HashSet<UserKey>,
     pub(super) malformed: Vec<Place>,
-    pub(super) excluded_by_text: u32,
     /// Positions in the protecting side's misshapen entries that equalled a malformed entry here.
     matched: HashSet<usize>,
 }
@@ -128,9 +127,7 @@ impl Selecting {
 
     fn key(&mut self, key: UserKey, place: Place, protecting: &Protecting) {
         let folded = userlist::folded(&key);
-        if protecting.folded.contains(&folded) {
-            self.excluded_by_text += u32::from(self.seen.insert(folded));
-        } else if self.seen.insert(folded) {
+        if !protecting.folded.contains(&folded) && self.seen.insert(folded) {
             self.keys.push(SelectedKey { key, place });
         }
     }
@@ -139,7 +136,6 @@ impl Selecting {
         match protecting.misshapen.iter().position(|(key, _)| same(key)) {
             Some(position) => {
                 self.matched.insert(position);
-                self.excluded_by_text += 1;
             }
             None => self.malformed.push(place),
         }

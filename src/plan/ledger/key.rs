@@ -48,7 +48,7 @@ impl Epoch {
 /// goes on where it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CampaignKey {
-    /// The tenant's identity, as a verification gave it.
+    /// The tenant's identity, which follows from the spec of the object that names it.
     pub tenant: String,
     /// The policy's namespace.
     pub namespace: String,

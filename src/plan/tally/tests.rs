@@ -31,32 +31,6 @@ fn targeted_is_the_sum_of_the_rest_and_who_is_not_targeted_counts_nowhere() {
 }
 
 #[test]
-fn progress_is_who_is_done_of_who_is_not_skipped() {
-    assert_eq!(of(&ALL).progress(), "3/9");
-    assert_eq!(Tally::default().progress(), "0/0");
-}
-
-#[test]
-fn enforced_holds_only_after_a_complete_pass_without_pending_failed_unknown_or_cleared() {
-    let done = of(&[Verdict::Skip(SkipReason::Disabled), Verdict::Changed, Verdict::Compliant, Verdict::Enforced]);
-    assert!(done.is_enforced(true), "skipped does not block");
-    assert!(!done.is_enforced(false));
-    for blocking in &ALL[5..] {
-        let mut tally = done.clone();
-        tally.add(*blocking);
-        assert!(!tally.is_enforced(true), "{blocking:?}");
-    }
-}
-
-#[test]
-fn changed_holds_only_when_nobody_is_left_who_is_marked_only() {
-    assert!(of(&[Verdict::Changed, Verdict::Compliant]).is_changed(true));
-    assert!(!of(&[Verdict::Changed, Verdict::Enforced]).is_changed(true));
-    assert!(!of(&[Verdict::Changed, Verdict::Cleared]).is_changed(true));
-    assert!(!of(&[Verdict::Changed]).is_changed(false));
-}
-
-#[test]
 fn what_is_taken_back_leaves_no_trace() {
     let mut tally = of(&ALL);
     ALL.iter().for_each(|verdict| tally.remove(*verdict));

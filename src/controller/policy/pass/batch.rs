@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use super::fuse::Fuse;
-use super::require::{FRESH, Sent, require};
+use super::require::{Sent, require};
 use super::rows::Row;
 use super::waiting::{UNCLEAR_READ, Waiting};
 use super::{Halt, Pass, Work, age};
 use crate::api::FailureCategory;
-use crate::plan::decide::{Decision, Facts, Verdict, after_refusal, after_write, decide};
+use crate::plan::decide::{Decision, FRESH, Facts, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal, State};
 use crate::plan::observed::Account;
 use crate::provider::{ErrorKind, ProviderError};

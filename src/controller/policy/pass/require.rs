@@ -1,21 +1,16 @@
 //! Require a change of one account: is it still due, send, read back, and say what became of it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::batch::Due;
 use super::rows::{Read, gone};
 use crate::controller::tenant::SharedTenant;
-use crate::plan::decide::{Facts, Rules, Verdict, decide};
+use crate::plan::decide::{Facts, Rules, Verdict, decide, is_fresh};
 use crate::plan::ledger::Refusal;
 use crate::plan::observed::{Account, AccountId, Mark};
 use crate::plan::step::Step;
 use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
-
-/// A row that decides a write is at most this old, else it is read again.
-pub(super) const FRESH: Duration = Duration::from_secs(30);
 
 /// What became of one write.
 pub(super) enum Sent {
@@ -72,8 +67,7 @@ pub(super) async fn require(
     if facts.protected || facts.own || facts.excluded {
         return Sent::NotDue(row.account.clone());
     }
-    let fresh = row.received.elapsed() < FRESH;
-    if !(fresh && tenant.claim(key, row.received)) {
+    if !(is_fresh(row.received.elapsed()) && tenant.claim(key, row.received)) {
         match provider.read(id).await {
             Ok(account) => {
                 if decide(&account, facts, rules, now).verdict != Verdict::Require {

@@ -10,7 +10,7 @@ use super::waiting::Waiting;
 use super::{Halt, Pass, Work};
 use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
-use crate::plan::decide::{Decision, Verdict, decide};
+use crate::plan::decide::{Decision, Verdict, decide, is_fresh};
 use crate::plan::ledger::AccountKey;
 use crate::plan::observed::{Account, AccountId, UserKey};
 use crate::provider::{Provider, ProviderError};
@@ -187,8 +187,7 @@ impl Pass {
 
 /// Fills in what a row lacks: by the cheap way while it is fresh, else by reading the account anew.
 async fn complete(provider: &dyn Provider, row: &Row) -> Read {
-    let fresh = row.received.elapsed().as_secs() < super::require::FRESH.as_secs();
-    if fresh {
+    if is_fresh(row.received.elapsed()) {
         read_result(provider, row, provider.complete(row.account.clone()).await).await
     } else {
         read_again(provider, row).await
