@@ -4,6 +4,7 @@
 //! a test without a runtime. What is said about it stands in `status`, who carries it out in `provider` and
 //! `controller`.
 
+pub mod batch;
 pub mod capabilities;
 pub mod decide;
 pub mod desired;

@@ -13,18 +13,11 @@ use super::rows::Row;
 use super::waiting::{UNCLEAR_READ, Waiting};
 use super::{Halt, Pass, Work, age};
 use crate::api::FailureCategory;
+use crate::plan::batch::{self, Gathered, Refusals, TENANT_REFUSAL, TenantRefuses};
 use crate::plan::decide::{Decision, FRESH, Facts, Verdict, after_refusal, after_write, decide};
 use crate::plan::ledger::{AccountKey, Entry, Refusal, State};
 use crate::plan::observed::Account;
 use crate::provider::{ErrorKind, ProviderError};
-
-/// Left of [`FRESH`] for the last of a batch when sending begins.
-const MARGIN: Duration = Duration::from_secs(5);
-/// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
-const TENANT_REFUSAL: usize = 5;
-/// The same for writes that are found invalid, which says more about the account, and where the tenant has accepted a write
-/// of another pass not long ago.
-const TENANT_REJECTION: usize = 20;
 
 /// An account that is due.
 #[derive(Clone, Debug)]
@@ -66,12 +59,9 @@ impl Pass {
     /// the first one of a process that goes on with what another began: people have waited for that long enough.
     pub(super) fn must_send(&self, work: &Work<'_>) -> bool {
         let Some(oldest) = self.due.iter().map(|due| age(&due.row)).max() else { return false };
-        if work.ledger.resumed || self.due.len() >= work.capabilities().batch {
-            return true;
-        }
-        let rate = work.ready.connection.tenant.limiter.pace();
-        let calls = self.due.len() as f64 * f64::from(work.capabilities().calls_per_write);
-        oldest + Duration::from_secs_f64((calls / rate).min(3600.0)) + MARGIN >= FRESH
+        let gathered = Gathered { accounts: self.due.len(), oldest };
+        let pace = work.ready.connection.tenant.limiter.pace();
+        work.ledger.resumed || batch::must_send(gathered, work.capabilities(), pace)
     }
 
     /// Records the intent to write to the gathered accounts: the checkpoint and the fence.
@@ -231,18 +221,24 @@ impl Pass {
             return None;
         }
         let was_refused = |due: &Due| due.before.is_some_and(|entry| matches!(entry.state, State::Refused { .. }));
-        let news = || self.suspects.iter().filter(|(due, _)| !was_refused(due));
-        let forbidden = news().filter(|(_, refusal)| *refusal == Refusal::Forbidden).count();
-        let has_accepted = work.ready.connection.tenant.has_accepted();
-        if forbidden >= if has_accepted { TENANT_REJECTION } else { TENANT_REFUSAL } {
-            let message = "the tenant refuses every write: grant the credential the right to require password changes";
-            return Some((ErrorKind::PermissionDenied, message));
+        let mut refusals = Refusals::default();
+        for (_, refusal) in self.suspects.iter().filter(|(due, _)| !was_refused(due)) {
+            match refusal {
+                Refusal::Forbidden => refusals.forbidden += 1,
+                Refusal::Rejected => refusals.rejected += 1,
+            }
         }
-        (news().count() >= TENANT_REJECTION && !has_accepted).then_some((
-            ErrorKind::Unsupported,
-            "the tenant finds every write invalid, so that no more are tried: is its version of the API one that this \
-             operator knows, and may passwords be changed there at all?",
-        ))
+        Some(match batch::tenant_refuses(refusals, work.ready.connection.tenant.has_accepted())? {
+            TenantRefuses::Right => (
+                ErrorKind::PermissionDenied,
+                "the tenant refuses every write: grant the credential the right to require password changes",
+            ),
+            TenantRefuses::Form => (
+                ErrorKind::Unsupported,
+                "the tenant finds every write invalid, so that no more are tried: is its version of the API one that this \
+                 operator knows, and may passwords be changed there at all?",
+            ),
+        })
     }
 
     /// A write was accepted: refusals so far were about their accounts, not about the tenant.
