@@ -24,9 +24,6 @@ pub const WAIT_FOR_CUTOFF: SignedDuration = SignedDuration::from_mins(10);
 /// A provider's clock that differs by more from ours is not believed.
 pub const BELIEVABLE: SignedDuration = SignedDuration::from_hours(24);
 
-/// When a clock that is not believed is asked again.
-const ASK_CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
-
 /// Two readings of one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
@@ -45,6 +42,12 @@ impl Clocks {
     /// The clock that the cutoff is compared with: the provider's, else ours.
     pub fn deciding(&self) -> Timestamp {
         self.theirs.unwrap_or(self.ours)
+    }
+
+    /// The clock that work in progress goes by. One that is not believed is answered by a stop when the next slice begins;
+    /// until then it moves nothing.
+    pub fn working(&self) -> Timestamp {
+        if self.believable() { self.deciding() } else { self.ours }
     }
 
     /// The earlier of both, from which an age is counted: nobody becomes due before either clock says so.
@@ -85,9 +88,7 @@ pub fn cutoff_reached(cutoff: Timestamp, clocks: Clocks) -> Result<(), Stop> {
             second(theirs),
             second(clocks.ours)
         );
-        // One of many servers may be the only one that is wrong.
-        let until = clocks.ours.checked_add(ASK_CLOCK_AGAIN).ok();
-        return Err(Stop { until, ..Stop::stalled(Reason::ProviderResponseInvalid, "", message) });
+        return Err(Stop::stalled(Reason::ProviderResponseInvalid, "", message));
     }
     let clock = clocks.deciding();
     let ahead = cutoff.duration_since(clock);
@@ -411,6 +412,14 @@ mod tests {
             let stop = stop(&Situation { clocks: clocks(0, theirs), ..situation() });
             assert_eq!((stop.class, stop.reason), (Class::Stalled, Reason::ProviderResponseInvalid));
             assert!(stop.message.contains(&at(0).to_string()) && stop.message.contains(&at(theirs).to_string()));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_not_believed_moves_no_work_in_progress() {
+        assert_eq!(clocks(0, 600).working(), at(600));
+        for theirs in [i64::from(u32::MAX), -1_000_000_000] {
+            assert_eq!(clocks(0, theirs).working(), at(0));
         }
     }
 

@@ -20,6 +20,13 @@ pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// When a target that a human must correct is looked at again without an event: what has to change may be at the provider.
 pub const STALLED_RETRY: Duration = Duration::from_secs(300);
 
+/// When a target that stopped for a human `stops` times in a row is looked at again: after [`STALLED_RETRY`], doubling up to
+/// its observe period, since each look may cost calls.
+pub fn stalled_look(stops: u32, period: Duration) -> Duration {
+    let first = STALLED_RETRY.as_secs();
+    Duration::from_secs(doubled(first, stops, period.as_secs().max(first)))
+}
+
 /// How often pending people are looked at: the provider object's setting, else the provider's default.
 pub fn observe_period(setting_seconds: Option<i32>, capabilities: &Capabilities) -> Duration {
     let seconds = setting_seconds
@@ -154,6 +161,15 @@ mod tests {
         let times: std::collections::BTreeSet<_> =
             (0..100).map(|n| next_look(period, &format!("uid-{n}"), at(0))).collect();
         assert!(times.len() > 90, "{}", times.len());
+    }
+
+    #[test]
+    fn what_a_human_must_mend_is_looked_at_after_five_minutes_and_then_ever_less_often() {
+        let (quarter, day) = (Duration::from_secs(900), Duration::from_secs(86_400));
+        let looks = |period| [1, 2, 3, 30].map(|stops| stalled_look(stops, period).as_secs());
+        assert_eq!(looks(quarter), [300, 600, 900, 900]);
+        assert_eq!(looks(day), [300, 600, 1200, 86_400]);
+        assert_eq!(stalled_look(5, Duration::from_secs(10)), STALLED_RETRY, "a short period makes no more of them");
     }
 
     #[test]

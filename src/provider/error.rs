@@ -67,7 +67,7 @@ impl ProviderError {
     }
 
     /// Whether the provider has answered this very call, with whatever.
-    fn is_an_answer(&self) -> bool {
+    pub fn is_an_answer(&self) -> bool {
         !self.held_back && !self.before_the_call
     }
 

@@ -150,6 +150,18 @@ mod tests {
     use crate::api::policy_status::Counts;
 
     #[test]
+    fn what_failed_and_what_is_not_told_are_said_with_their_numbers_and_nothing_else_is() {
+        let said = |failed, unknown| {
+            let counts = Counts { targeted: 9, failed, unknown, ..Counts::default() };
+            partially_failed(&Findings { counts, ..Findings::default() })
+        };
+        let (failed, unknown) = ("2 failed (samples are in status.failures)", "of 3 the provider does not say enough");
+        assert!(said(2, 3).starts_with(&format!("of 9 accounts {failed} and {unknown}. Correct")), "{}", said(2, 3));
+        assert!(said(2, 0).starts_with(&format!("of 9 accounts {failed}. Correct")), "{}", said(2, 0));
+        assert!(said(0, 3).starts_with(&format!("of 9 accounts {unknown}. Correct")), "{}", said(0, 3));
+    }
+
+    #[test]
     fn a_text_is_cut_between_characters() {
         assert_eq!(cut("aäb", 2), "a");
         assert_eq!(cut("aäb", 3), "aä");

@@ -189,23 +189,3 @@ async fn a_clock_that_is_a_day_off_is_not_believed_and_one_that_is_silent_is_our
         .await;
     bed.policy_says("off", "Ready", "True Enforced", &[]).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_for_a_moment_in_mid_run_leaves_nobody_waiting_for_years() {
-    const YEARS: i64 = 40 * 365 * 86_400;
-    let simulator = MonoCloud::start(Options::ordinary(60)).await.expect("a simulator");
-    let mut bed = Bed::new("wrong-moment").await;
-    bed.start().await;
-    let rate = json!({"rateLimit": {"requestsPerSecond": 20, "burst": 1, "maxConcurrentRequests": 4}, "pageSize": 10});
-    bed.monocloud("mc", &simulator, rate).await;
-    bed.enforce("inc", "mc", json!({"scope": "Tenant"})).await;
-    while simulator.requirements().len() < 20 {
-        simulator.recorded(simulator.ledger().len() + 1).await;
-    }
-    simulator.clock().set_offset_seconds(-YEARS);
-    simulator.recorded(simulator.ledger().len() + 2).await;
-    simulator.clock().set_offset_seconds(0);
-    let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
-    assert_eq!(policy.count("enforced"), 60, "{:#}", policy.0["status"]);
-    assert!(simulator.requirements().values().all(|times| *times == 1));
-}

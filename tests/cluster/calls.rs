@@ -191,27 +191,6 @@ async fn many_keys_cost_a_listing_rather_than_a_call_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_keys_that_exclude_cost_a_listing_rather_than_a_call_each() {
-    for (vendor, listings) in [(Vendor::MonoCloud, 2), (Vendor::PingOne, 1)] {
-        let metered = Metered::start(vendor, json!({})).await;
-        let due = metered.tenant.due().await;
-        let excluded: Vec<String> = due.iter().take(300).cloned().collect();
-        metered.bed.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "list"}, "data": {"users.txt": excluded.join("\n")}})).await;
-        metered.bed.grant("configmaps", "list").await;
-        let target = json!({"name": "all", "providerRef": {"name": "tenant"}, "scope": "Tenant",
-            "exclude": {"usersFrom": [{"format": "ID", "configMapRef": {"name": "list", "key": "users.txt"}}]}});
-        let spec = metered.tenant.policy("tenant", json!({"targets": [target]}));
-        let calls = metered.campaign("inc", spec).await;
-        let others: Vec<String> = due.iter().skip(300).cloned().collect();
-        assert_eq!(metered.tenant.written().await.into_keys().collect::<Vec<_>>(), others, "{vendor:?}");
-        let handle = metered.tenant.simulator();
-        let read = |user: &&simulators::User| !user.disabled && !excluded.contains(&user.id);
-        let reads = if vendor == Vendor::PingOne { handle.users().iter().filter(read).count() as u64 } else { 0 };
-        assert_eq!(calls, (1 + listings) * (USERS / PAGE) + reads + others.len() as u64, "{vendor:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn each_protected_and_each_excluded_key_costs_one_call_and_an_excluded_group_its_pages() {
     for (vendor, listings) in [(Vendor::MonoCloud, 2), (Vendor::Looker, 2), (Vendor::PingOne, 1)] {
         let metered = Metered::start(vendor, json!({})).await;

@@ -92,6 +92,8 @@ pub struct TargetRun {
     pub next_look: Option<Instant>,
     /// Why the last attempt stopped.
     pub stop: Option<Stop>,
+    /// Stops in a row that a human must end.
+    pub stops: u32,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
     /// What keeps passes from going on although the tenant may look well to a probe.
@@ -133,6 +135,7 @@ impl TargetRun {
         self.next_look = None;
         self.stop = None;
         self.failures = 0;
+        self.stops = 0;
         self.trouble = None;
         self.sessions_refused = false;
         self.retries = 0;

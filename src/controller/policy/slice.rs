@@ -352,6 +352,7 @@ impl Driver<'_> {
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.tally());
                 run.looked = true;
+                run.stops = 0;
                 let wait = if run.complete.as_ref().is_some_and(Tally::retries) {
                     run.retries = run.retries.saturating_add(1);
                     schedule::retry_look(run.retries, self.observe_period())
@@ -401,7 +402,11 @@ impl Driver<'_> {
                 let now = Timestamp::now();
                 // A clock that is wrong now may be right long before the time that it makes of the cutoff.
                 let longest = self.observe_period().max(schedule::STALLED_RETRY);
-                let wait = stop.until.map_or(schedule::STALLED_RETRY, |at| schedule::until(at, now).min(longest));
+                run.stops = run.stops.saturating_add(1);
+                let wait = match stop.until {
+                    Some(at) => schedule::until(at, now).min(longest),
+                    None => schedule::stalled_look(run.stops, self.observe_period()),
+                };
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 run.looked = true;

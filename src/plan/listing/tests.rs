@@ -35,6 +35,22 @@ fn a_page_is_judged_as_it_comes_and_the_whole_with_its_last_one() {
 }
 
 #[test]
+fn only_one_page_that_is_not_full_is_sure_to_have_shown_everybody() {
+    let after = |pages: &[Page]| {
+        let mut check = tenant();
+        for page in pages {
+            let _ = check.page(page);
+        }
+        check
+    };
+    let (one, two) = (page(&[("1", "a")], Some("p2"), None), page(&[("2", "b"), ("3", "c")], Some("p3"), None));
+    let (nobody, end) = (page(&[], Some("p4"), None), page(&[], None, None));
+    assert!(after(&[two.clone(), nobody, end.clone()]).fits(3), "empty pages move nobody");
+    assert!(!after(&[two.clone(), end]).fits(2), "a full page");
+    assert!(!after(&[one, two]).fits(10), "somebody may have moved from one to the other");
+}
+
+#[test]
 fn fewer_distinct_accounts_than_announced_are_not_complete() {
     let mut check = tenant();
     check.page(&page(&[("1", "a"), ("2", "b")], None, Some(3))).unwrap();

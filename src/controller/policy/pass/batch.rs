@@ -103,6 +103,8 @@ impl Pass {
             .collect();
         let (provider, tenant, rules) = (work.provider(), work.ready.connection.tenant.as_ref(), &self.rules);
         let (gate, now, fuse) = (&work.gate, work.now(), &Fuse::until(work.deadline));
+        let (protecting, excluding) = (&self.protected_keys, &self.excluded_keys);
+        let shielded = |account: &Account| protecting.names(account) || excluding.names(account);
         let mut ended: Vec<(Due, Option<Sent>)> = futures::stream::iter(sending)
             .map(|(due, facts)| async move {
                 if let Some(error) = fuse.blown() {
@@ -111,7 +113,7 @@ impl Pass {
                 if fuse.is_late() {
                     return (due, None);
                 }
-                let sent = require(provider, tenant, &due, &facts, rules, gate, now).await;
+                let sent = require(provider, tenant, &due, &facts, rules, gate, now, &shielded).await;
                 fuse.saw(match &sent {
                     Sent::Unsent(error) | Sent::Unclear(error) => Some(error),
                     _ => None,
@@ -163,6 +165,7 @@ impl Pass {
                 self.became(work, due, after_write(&intent, &unseen, &self.rules));
             }
             (Sent::Seen { account, .. } | Sent::NotDue(account), _) => {
+                self.shield(due.key, &account);
                 work.ledger.ledger.close_unsent(&[due.key]);
                 let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
                 self.became(work, due, decision);

@@ -62,7 +62,7 @@ impl Fuse {
         let mut state = locked(&self.state);
         match error {
             // It is known already; the words are those of the failure that showed it.
-            Some(error) if error.held_back => {
+            Some(error) if !error.is_an_answer() => {
                 state.blown.get_or_insert_with(|| error.clone());
             }
             Some(error) if error.kind == ErrorKind::Unreachable || error.effect_unknown => {

@@ -123,10 +123,6 @@ fn unanswered(
 impl Pass {
     /// Looks for the next few keys of one purpose.
     pub(super) async fn find_keys(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
-        let search_all = match self.search_all {
-            Some(decided) => decided,
-            None => *self.search_all.insert(self.listing_is_cheaper(work)),
-        };
         let mut asked = Vec::new();
         while asked.len() < work.at_once() {
             let Some(Task::Key(purpose, key)) = self.tasks.front().cloned() else { break };
@@ -134,12 +130,16 @@ impl Pass {
             if asked.first().is_some_and(|(first, _)| *first != purpose) {
                 break;
             }
+            let search_all = purpose == Purpose::Select && self.searches_all(work);
             self.tasks.pop_front();
-            // While it is not known yet whom the search protects, nothing is known of those who are selected either.
-            if purpose == Purpose::Select && !self.search.holds_rows() && self.is_known(work, &key) {
+            // Whom it protects, the search has still to tell: until then nothing is known of those who are selected, and since
+            // everybody is listed for it, they cost no call more.
+            let is_listed = purpose == Purpose::Select && self.search.holds_rows();
+            if purpose == Purpose::Select && !is_listed && self.is_known(work, &key) {
                 continue;
             }
-            if search_all {
+            // A listing may show less than a search looks at, so that what protects is always asked for by itself.
+            if is_listed || search_all {
                 self.search.want(purpose, key);
             } else {
                 asked.push((purpose, key));
@@ -184,17 +184,21 @@ impl Pass {
         halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
     }
 
-    /// Whether one listing costs fewer calls than asking for each key, those aside that cost no call.
+    /// Whether selected keys are looked for by one listing, which is decided once for all of them.
+    fn searches_all(&mut self, work: &Work<'_>) -> bool {
+        match self.search_all {
+            Some(decided) => decided,
+            None => *self.search_all.insert(self.listing_is_cheaper(work)),
+        }
+    }
+
+    /// Whether one listing costs fewer calls than asking for each selected key, those aside that cost no call.
     fn listing_is_cheaper(&self, work: &Work<'_>) -> bool {
         let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
         let pages = users.map(|users| users / work.page_size() + 2);
         // Where rows may move between pages, one more round has to show that nobody is missed.
         let rounds = if work.capabilities().paging == Paging::Offset { 2 } else { 1 };
-        let asked = |task: &&Task| match task {
-            Task::Key(Purpose::Select, key) => self.known(work, key).is_none(),
-            Task::Key(..) => true,
-            _ => false,
-        };
+        let asked = |task: &&Task| matches!(task, Task::Key(Purpose::Select, key) if self.known(work, key).is_none());
         pages.is_some_and(|pages| rounds * pages < self.tasks.iter().filter(asked).count() as u64)
     }
 

@@ -116,11 +116,9 @@ impl Work<'_> {
         asked.unwrap_or(self.capabilities().page_size.into()).max(1)
     }
 
-    /// The provider's clock, else ours. One that is not believed is answered by a stop when the next slice begins; until
-    /// then it moves nothing.
+    /// What time it is: the provider's clock, else ours.
     pub(in crate::controller::policy) fn now(&self) -> Timestamp {
-        let clocks = dereference::clocks(self.ready, Timestamp::now());
-        if clocks.believable() { clocks.deciding() } else { clocks.ours }
+        dereference::clocks(self.ready, Timestamp::now()).working()
     }
 
     /// How many calls fit into about two seconds at the pace that this policy may expect: what is begun together, so that
@@ -213,6 +211,8 @@ pub struct Pass {
     sessions_ended: bool,
     /// Accounts whose sessions could not be ended.
     sessions_kept: HashSet<AccountKey>,
+    /// How many of them because the provider refuses it.
+    sessions_forbidden: usize,
     counts: Counts,
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
@@ -263,6 +263,7 @@ impl Pass {
             sessions_refused,
             sessions_ended: false,
             sessions_kept: HashSet::new(),
+            sessions_forbidden: 0,
             counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
             read_verdicts: HashMap::new(),
             suspects: Vec::new(),

@@ -74,7 +74,9 @@ impl Pass {
             Err(error) if aim == Aim::Search && error.is_unreadable() && !self.search.holds_rows() => {
                 return self.search_cut_short(work, error);
             }
-            Err(error) if error.is_refusal() => return Err(self.listing_refused(error)),
+            Err(error) if error.is_refusal() && (aim == Aim::Exclude || reading.cursor.is_none()) => {
+                return Err(self.listing_refused(error));
+            }
             Err(error) => return Err(Halt::Tenant(error)),
         };
         let received = Instant::now();

@@ -51,7 +51,9 @@ impl Sent {
     }
 }
 
-/// Requires a change of one account by a row that says that it is due.
+/// Requires a change of one account by a row that says that it is due. `shielded`: whether an account, as a read has just
+/// shown it, has a key that protects or excludes it.
+#[allow(clippy::too_many_arguments)] // one call site; a struct would only repeat the names
 pub(super) async fn require(
     provider: &dyn Provider,
     tenant: &SharedTenant,
@@ -60,6 +62,7 @@ pub(super) async fn require(
     rules: &Rules,
     gate: &Gate,
     now: Timestamp,
+    shielded: impl Fn(&Account) -> bool,
 ) -> Sent {
     let (key, row) = (due.key, &due.row);
     let id = &row.account.id;
@@ -70,7 +73,7 @@ pub(super) async fn require(
     if !(is_fresh(row.received.elapsed()) && tenant.claim(key, row.received)) {
         match provider.read(id).await {
             Ok(account) => {
-                if decide(&account, facts, rules, now).verdict != Verdict::Require {
+                if shielded(&account) || decide(&account, facts, rules, now).verdict != Verdict::Require {
                     return Sent::NotDue(account);
                 }
                 if !tenant.claim(key, Instant::now()) {

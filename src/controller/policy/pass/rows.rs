@@ -92,6 +92,7 @@ impl Pass {
             match read {
                 Some(Read::Account(account)) => {
                     self.has_read = true;
+                    self.shield(key, &account);
                     let decision = decide(&account, &self.facts(work, key, true), &self.rules, work.now());
                     self.remember_read(work, key, &decision);
                     // The mark and the change time were read now; only what the row itself gave is as old as the row.

@@ -25,6 +25,13 @@ impl Pass {
         }
     }
 
+    /// Whether the provider has ever ended sessions for this campaign.
+    fn has_ended_sessions(&self, work: &Work<'_>) -> bool {
+        let mut ended = self.sessions_ended;
+        work.ledger.ledger.for_each(|_, entry| ended |= entry.revoked);
+        ended
+    }
+
     /// Ends the sessions of accounts whose mark is confirmed.
     pub(super) async fn end_sessions(&mut self, work: &mut Work<'_>) -> Result<(), Halt> {
         // Until one has ended, no more are tried at once than it takes to tell that the provider refuses.
@@ -60,19 +67,25 @@ impl Pass {
                     self.sessions_refused = true;
                 }
                 Some(Err(error)) if error.concerns_tenant() => {
-                    if error.held_back || !self.stumbles_again(work.account_key(&id)) {
+                    let key = work.account_key(&id);
+                    if !error.is_an_answer() || !self.stumbles_again(key) {
                         self.sessions.push_front(id);
+                    } else {
+                        self.sessions_kept.insert(key);
                     }
                     halt = Some(error);
                 }
+                // The account has gone, and its sessions with it.
+                Some(Err(error)) if error.is_not_found() => tracing::debug!(%error, "sessions of nobody"),
                 // This account's sessions are tried again by the next pass, since its bit is not set.
                 Some(Err(error)) => {
                     tracing::debug!(%error, "sessions of one account were not ended");
                     self.sessions_kept.insert(work.account_key(&id));
+                    self.sessions_forbidden += usize::from(error.is_refusal());
                 }
             }
         }
-        if !self.sessions_ended && self.sessions_kept.len() >= REFUSED_SESSIONS {
+        if self.sessions_forbidden >= REFUSED_SESSIONS && !self.has_ended_sessions(work) {
             tracing::warn!("no sessions could be ended; those of {} accounts were tried", self.sessions_kept.len());
             self.sessions_refused = true;
         }

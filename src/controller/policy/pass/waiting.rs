@@ -56,7 +56,7 @@ impl Pass {
         }
         self.waiting = later;
         let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
-        let read: Vec<(Due, Option<Read>)> = futures::stream::iter(ready)
+        let mut read: Vec<(Due, Option<Read>)> = futures::stream::iter(ready)
             .map(|due| async move {
                 let read = Read::under(fuse, read_again(provider, &due.row)).await;
                 (due, read)
@@ -64,6 +64,8 @@ impl Pass {
             .buffer_unordered(work.concurrency())
             .collect()
             .await;
+        // Whether one who was not found is gone is told by what was answered about the others.
+        read.sort_by_key(|(_, read)| matches!(read, Some(Read::Gone)));
         let mut halt = None;
         for (mut due, read) in read {
             // The slice is over; the next one reads it.
@@ -74,6 +76,7 @@ impl Pass {
             let settled = match read {
                 Read::Account(account) => {
                     self.has_read = true;
+                    self.shield(due.key, &account);
                     let decision = decide(&account, &self.facts(work, due.key, true), &self.rules, work.now());
                     due.row = Row { account, received: Instant::now(), ..due.row };
                     self.became(work, due, decision);
