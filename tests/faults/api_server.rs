@@ -26,14 +26,18 @@ fn failure(status: u16, reason: &str) -> Value {
 async fn campaign(name: &str, vendor: Vendor, users: u32, rules: &[Rule]) -> (Bed, Tenant) {
     let tenant = Tenant::simulated(vendor, Options::ordinary(users)).await;
     let mut bed = Bed::new(name).await;
+    begin(&mut bed, &tenant, rules).await;
+    (bed, tenant)
+}
+
+async fn begin(bed: &mut Bed, tenant: &Tenant, rules: &[Rule]) {
     bed.behind_proxy().await;
     for rule in rules {
         bed.api_proxy().rule(rule.clone());
     }
     bed.start().await;
-    tenant.connect(&bed, "tenant", slow()).await;
+    tenant.connect(bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
-    (bed, tenant)
 }
 
 async fn everybody_once(bed: &Bed, tenant: &Tenant, users: usize) {
@@ -52,8 +56,13 @@ async fn a_conflict_at_the_status_is_tried_again_and_a_refused_event_is_ignored(
         Rule::new(Phase::Before, conflict).on("patch passwordreset.dev/passwordresetpolicies/status").first(2),
         Rule::new(Phase::Before, forbidden).on("create events.k8s.io/events"),
     ];
-    let (bed, tenant) = campaign("conflict", Vendor::MonoCloud, 40, &rules).await;
+    let [port] = testbed::ports::free().expect("a free port");
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(40)).await;
+    let mut bed = Bed::new("conflict").await;
+    bed.set("LISTEN", &format!("127.0.0.1:{port}"));
+    begin(&mut bed, &tenant, &rules).await;
     everybody_once(&bed, &tenant, 40).await;
+    assert!(counted(port, "events_lost_total", "").await > 0, "what is lost is counted");
     let refused = bed.api_proxy().records();
     assert!(refused.iter().any(|r| r.call.template == "create events.k8s.io/events" && r.forwarded.is_none()));
 }

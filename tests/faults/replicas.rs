@@ -149,7 +149,7 @@ async fn an_old_process_beside_a_new_one_is_fenced_by_the_ledger_even_without_a_
     let latency = Faults { latency_ms: 40, ..Faults::default() };
     let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(USERS).faults(latency)).await;
     let bed = Bed::new("two").await;
-    let (_one, _other) = tokio::join!(bed.replica("one", &[]), bed.replica("other", &[]));
+    let (one, other) = tokio::join!(bed.replica("one", &[]), bed.replica("other", &[]));
     tenant.connect(&bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
     bed.policy_until("inc", "everybody required", enforced).await;
@@ -157,4 +157,6 @@ async fn an_old_process_beside_a_new_one_is_fenced_by_the_ledger_even_without_a_
     assert_eq!(written.len(), USERS as usize);
     assert_eq!(required_again(tenant.simulator()), 0, "nobody twice: {written:?}");
     eventually("no intent is left open", &bed, async || open_intents(&bed).await == 0).await;
+    let fenced = |log: String| log.contains("the ledger was written by another operator");
+    assert!(fenced(one.log_text()) || fenced(other.log_text()), "both wrote to it, and one of them at a time");
 }

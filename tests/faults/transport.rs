@@ -66,6 +66,7 @@ async fn a_slow_answer_is_given_up_and_holds_no_other_tenant_up() {
     bed.monocloud("quick", &quick, fast()).await;
     bed.enforce("quick", "quick", json!({"scope": "Tenant"})).await;
     is_enforced(&bed, "quick", &quick, USERS as usize).await;
+    assert!(tenants.iter().all(|(_, simulator)| simulator.requirements().is_empty()), "they hang still");
     // The only slot of the tenant is free again once the answer is given up.
     for (name, simulator) in &tenants {
         is_enforced(&bed, name, simulator, USERS as usize).await;
