@@ -50,6 +50,12 @@ pub trait Provider: Send + Sync {
     /// *Requires* `capabilities().groups` (`populations`). *Behaviour*: none found is an empty vector.
     async fn sets(&self, kind: SetKind, name: &str) -> Result<Vec<String>, ProviderError>;
 
+    /// Whether the tenant has more than `accounts` accounts. `None` where that is not told by a single call, or where
+    /// `verify` tells how many there are anyway.
+    async fn has_more_than(&self, _accounts: u64) -> Result<Option<bool>, ProviderError> {
+        Ok(None)
+    }
+
     /// Every account that `key` names, as a row like those of a listing: what it lacks is filled in by `complete`.
     ///
     /// *Behaviour*: hits are checked again on the client (see [`Account::matches`]); nobody is an empty vector, two are

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 use serde_json::json;
-use simulators::{looker, pingone};
+use simulators::{Faults, Paging, PagingHeaders, looker, pingone};
 
 use crate::bed::{Bed, fast, merge};
 use crate::history::look_again;
@@ -188,6 +188,30 @@ async fn many_keys_cost_a_listing_rather_than_a_call_each() {
     metered.tenant.comply(chosen.iter().skip(2)).await;
     metered.later_pass("second").await;
     assert_eq!(metered.later_pass("third").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_cost_a_listing_where_nobody_announces_how_many_there_are() {
+    let metered = Metered::start(Vendor::Looker, json!({})).await;
+    let paging = Paging { headers: PagingHeaders::LinkOnly, ..Paging::default() };
+    metered.tenant.simulator().set(Faults { paging, ..Faults::default() });
+    // What was verified before knows a total.
+    metered.bed.patch_provider("tenant", json!({"spec": {"pageSize": PAGE + 1}})).await;
+    metered.bed.provider_until("tenant", "seen", |p| p.is_current() && p.condition("Ready") == "True Verified").await;
+    metered.take();
+    let due = metered.tenant.due().await;
+    let chosen: Vec<String> = due.iter().take(300).cloned().collect();
+    let leaver = "4711-left";
+    metered.bed.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "list"}, "data": {"users.txt": chosen.join("\n") + "\n" + leaver}})).await;
+    metered.bed.grant("configmaps", "list").await;
+    let target = json!({"name": "some", "providerRef": {"name": "tenant"}, "scope": "Selected", "missingUsers": "Skip",
+        "usersFrom": [{"format": "ID", "configMapRef": {"name": "list", "key": "users.txt"}}]});
+    let spec = metered.tenant.policy("tenant", json!({"targets": [target]}));
+    let calls = metered.campaign("inc", spec).await;
+    // One call tells that there are few enough, two listings of all with their ends, and one for whom they do not show.
+    let pages = (USERS + 1).div_ceil(PAGE + 1) + 1;
+    assert!((302..=302 + 2 * pages).contains(&calls), "{calls} calls");
+    assert_eq!(metered.tenant.written().await.into_keys().collect::<Vec<_>>(), chosen);
 }
 
 #[tokio::test(flavor = "multi_thread")]

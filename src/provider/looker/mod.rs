@@ -383,6 +383,18 @@ impl Provider for Looker {
         Ok(Page { accounts, next: page.next.map(|next| next.to_cursor()), total })
     }
 
+    /// Not every instance announces a total.
+    async fn has_more_than(&self, accounts: u64) -> Result<Option<bool>, ProviderError> {
+        let request = Request::get(LIST, self.base.url(LIST, &["users"])?).query(&[
+            ("fields", "id"),
+            ("sorts", "id"),
+            ("limit", "1"),
+            ("offset", &accounts.to_string()),
+        ]);
+        let Listed(beyond): Listed<Identified> = self.send(request, About::Instance(LIST)).await?.json()?;
+        Ok(Some(!beyond.is_empty()))
+    }
+
     async fn sets(&self, kind: SetKind, name: &str) -> Result<Vec<String>, ProviderError> {
         if kind == SetKind::Population {
             return Err(ProviderError::new(ErrorKind::Unsupported, GROUPS, "Looker has no populations; use groups"));

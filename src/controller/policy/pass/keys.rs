@@ -130,7 +130,7 @@ impl Pass {
             if asked.first().is_some_and(|(first, _)| *first != purpose) {
                 break;
             }
-            let search_all = purpose == Purpose::Select && self.searches_all(work);
+            let search_all = purpose == Purpose::Select && self.searches_all(work).await?;
             self.tasks.pop_front();
             // Whom it protects, the search has still to tell: until then nothing is known of those who are selected, and since
             // everybody is listed for it, they cost no call more.
@@ -185,21 +185,29 @@ impl Pass {
     }
 
     /// Whether selected keys are looked for by one listing, which is decided once for all of them.
-    fn searches_all(&mut self, work: &Work<'_>) -> bool {
-        match self.search_all {
-            Some(decided) => decided,
-            None => *self.search_all.insert(self.listing_is_cheaper(work)),
+    async fn searches_all(&mut self, work: &Work<'_>) -> Result<bool, Halt> {
+        if let Some(decided) = self.search_all {
+            return Ok(decided);
         }
+        let decided = self.listing_is_cheaper(work).await?;
+        self.search_all = Some(decided);
+        Ok(decided)
     }
 
     /// Whether one listing costs fewer calls than asking for each selected key, those aside that cost no call.
-    fn listing_is_cheaper(&self, work: &Work<'_>) -> bool {
-        let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
-        let pages = users.map(|users| users / work.page_size() + 2);
-        // Where rows may move between pages, one more round has to show that nobody is missed.
-        let rounds = if work.capabilities().paging == Paging::Offset { 2 } else { 1 };
+    async fn listing_is_cheaper(&self, work: &Work<'_>) -> Result<bool, Halt> {
         let asked = |task: &&Task| matches!(task, Task::Key(Purpose::Select, key) if self.known(work, key).is_none());
-        pages.is_some_and(|pages| rounds * pages < self.tasks.iter().filter(asked).count() as u64)
+        let calls = self.tasks.iter().filter(asked).count() as u64;
+        let most = most_listed_for(calls, work.page_size(), work.capabilities().paging);
+        let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
+        Ok(match users {
+            _ if most == 0 => false,
+            Some(users) => users < most,
+            None => {
+                let more = work.provider().has_more_than(most).await.map_err(Halt::Tenant)?;
+                more.is_some_and(|more| !more)
+            }
+        })
     }
 
     /// Whose key this is and what became of the account, where the records tell that it has changed.
@@ -266,6 +274,7 @@ impl Pass {
     /// Takes in what the listing that looks for keys has shown.
     pub(super) fn end_search(&mut self, work: &mut Work<'_>, absence: Absence) -> Result<(), Halt> {
         let Search { wanted, found, .. } = std::mem::take(&mut self.search);
+        let mut asked = Vec::new();
         let mut wanted: Vec<_> =
             wanted.into_iter().flat_map(|(key, wants)| wants.into_iter().map(move |w| (key.clone(), w))).collect();
         // In the order of the spec, so that samples are the same each time.
@@ -279,18 +288,44 @@ impl Pass {
                 }
                 _ => found.get(&folded).cloned().unwrap_or_default(),
             };
-            if rows.is_empty() && absence == Absence::ProvesNothing {
-                self.counts.failed(&key.place, FailureCategory::Transient);
-            } else {
-                self.found(work, purpose, &key, rows)?;
+            match (rows.is_empty(), absence) {
+                // A listing may show less than a search looks at.
+                (true, _) if work.capabilities().keys.absence_is_proof => asked.push(Task::Key(purpose, key)),
+                (true, Absence::ProvesNothing) => self.counts.failed(&key.place, FailureCategory::Transient),
+                _ => self.found(work, purpose, &key, rows)?,
             }
+        }
+        if !asked.is_empty() {
+            self.search_all = Some(false);
+            asked.into_iter().rev().for_each(|task| self.tasks.push_front(task));
         }
         Ok(())
     }
+}
+
+/// Up to how many accounts, in pages of `size`, a listing costs less than `calls`.
+fn most_listed_for(calls: u64, size: u64, paging: Paging) -> u64 {
+    // Where rows may move between pages, one more round has to show that nobody is missed.
+    let rounds = if paging == Paging::Offset { 2 } else { 1 };
+    (calls / rounds).saturating_sub(2).saturating_mul(size)
 }
 
 /// Whether a search that failed says no more than one that found nobody: what the provider looks at is not documented.
 fn needs_listing(error: &ProviderError, absence_is_proof: bool) -> bool {
     let is_invalid = error.is_refusal() && error.kind == ErrorKind::Rejected;
     !absence_is_proof && (is_invalid || error.is_unreadable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_worth_its_pages_twice_where_rows_may_move_and_two_calls_more() {
+        assert_eq!(most_listed_for(10, 100, Paging::Cursor), 800);
+        assert_eq!(most_listed_for(10, 100, Paging::Offset), 300);
+        assert_eq!(most_listed_for(5, 100, Paging::Offset), 0);
+        assert_eq!(most_listed_for(0, 100, Paging::Cursor), 0);
+        assert_eq!(most_listed_for(u64::MAX, 100, Paging::Cursor), u64::MAX);
+    }
 }
