@@ -103,11 +103,11 @@ reasons! {
         "The tenant was reached with the credential and answers as it should.",
         "Nothing.";
     SecretNotFound, Provider,
-        "The Secret with the credential does not exist.",
+        "The Secret with the credential, or the CA ConfigMap, does not exist.",
         "Create it; the message names it. It is noticed by itself.";
     SecretInvalid, Provider,
-        "The Secret lacks a key, a key is empty or not text, or the annotation passwordreset.dev/allowed-origins does not list the address that the credential would be sent to.",
-        "Correct the Secret; the message names the key, or shows the annotation to add.";
+        "The Secret lacks a key, a key is empty or not text, or the annotation passwordreset.dev/allowed-origins does not list the address that the credential would be sent to; or the CA ConfigMap lacks its key.",
+        "Correct the Secret or the ConfigMap; the message names the key, or shows the annotation to add.";
     SecretForbidden, Provider,
         "The operator may not read the Secret or the CA ConfigMap.",
         "Run the two kubectl lines in the message; they create a Role for this one object and bind it. It is tried again every 30 seconds.";
@@ -142,8 +142,8 @@ reasons! {
         "Mode Observe: everybody who is meant was looked at, nothing was written.",
         "Nothing; set mode: Enforce to require the changes.";
     InProgress, Both,
-        "The work goes on.",
-        "Nothing.";
+        "The work goes on, or waits for the API server.",
+        "Nothing. Where the message speaks of records, look into the operator's log: it may lack its rights on ConfigMaps in its own namespace.";
     WaitingForCutoff, Policy,
         "The cutoff has not come yet by the provider's clock; it is less than 10 minutes ahead. Nothing is written before.",
         "Nothing. Changes that people make before the cutoff do not count.";
@@ -152,7 +152,7 @@ reasons! {
         "Nothing, or remind them.";
     PartiallyFailed, Policy,
         "Some accounts failed, or the provider does not say enough about them, and nothing else moves. Stalled, but Reconciling where all of them failed for causes that may pass.",
-        "Look at status.failures: correct the entry or the account, or exclude it. All of them are looked at again with every pass.";
+        "Look at status.failures: correct the entry or the account, or exclude it. All of them are looked at again with every pass. An account that was Forbidden or Rejected is asked again after an edit of the policy or a new value of the annotation passwordreset.dev/reconcile; one that was WriteNotEffective has to be set by hand at the provider.";
     Suspended, Policy,
         "Writing is stopped on purpose: by the policy, its annotation passwordreset.dev/paused, the provider object, or the operator's settings.",
         "Take the stop away when you are ready; the work goes on where it was.";
@@ -164,7 +164,7 @@ reasons! {
         "Change the field that the message names.";
     CutoffInFuture, Policy,
         "The cutoff is more than 10 minutes ahead of the provider's clock. Nothing is written.",
-        "Check the date and its time zone. If it is meant, wait: it starts by itself. Changes made before it do not count.";
+        "Check the date and its time zone. If it is wrong, delete the policy and create one with the right date: it cannot be changed. If it is meant, wait: it starts by itself. Changes made before it do not count.";
     ProviderNotFound, Policy,
         "The provider object that a target refers to does not exist.",
         "Create it or correct providerRef. It is noticed by itself.";

@@ -72,8 +72,8 @@ pub struct IdentityProviderSpec {
     #[schemars(length(max = 100))]
     pub protected_users: Vec<UserRef>,
 
-    /// Stops every policy on this tenant: nothing is read and nothing is written, within a second. Policies go on
-    /// where they were when it is false again. Defaults to false.
+    /// Stops every policy on this tenant: nothing is read and nothing is written for them, within a second; only the
+    /// connection is still probed. Policies go on where they were when it is false again. Defaults to false.
     #[serde(default)]
     pub suspend: bool,
 
@@ -362,7 +362,7 @@ pub struct MonoCloud {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!isURL(self.baseURL) || url(self.baseURL).getScheme() == 'https' || url(self.baseURL).getHostname() in ['127.0.0.1', 'localhost', '::1'] || has(self.allowPlainHTTP) && self.allowPlainHTTP")
-    .message("baseURL must begin with https://; for plain http:// inside a cluster set allowPlainHTTP: true (127.0.0.1, localhost and [::1] need no permission)")
+    .message("baseURL must begin with https://; for plain http:// inside a cluster set allowPlainHTTP: true (127.0.0.1, localhost and [::1] need none, but have to be in the operator's ALLOWED_ADDRESSES)")
     .reason(Reason::FieldValueInvalid))]
 pub struct Keycloak {
     /// The address of the server with its base path, if it has one, for example https://keycloak.corp.example or

@@ -76,9 +76,10 @@ where
     match api.list(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
         // Where not even the group is known, the answer is plain text without a reason.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => {
-            Err(format!("the API server does not know {}; install the CRDs: kubectl apply -f crds/", K::plural(&())))
-        }
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 404 => Err(format!(
+            "the API server does not know {}; install the CRDs: kubectl apply --server-side -f crds/, or from the chart: helm show crds CHART | kubectl apply --server-side -f -",
+            K::plural(&())
+        )),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Err(format!(
             "the operator may not list {} {place}; grant it, or set WATCH_NAMESPACES to namespaces where it may",
             K::plural(&())

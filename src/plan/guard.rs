@@ -113,8 +113,8 @@ pub fn cutoff_reached(cutoff: Timestamp, clocks: Clocks) -> Result<(), Stop> {
     let begins = cutoff.checked_sub(WAIT_FOR_CUTOFF).unwrap_or(cutoff);
     let message = format!(
         "the cutoff {} is more than 10 minutes ahead of {whose}, which said {}. Check the date and its time zone. If it \
-             is meant, wait: from {} on it is waited for, and work begins by itself. Passwords changed before the cutoff do \
-             not count",
+         is wrong, delete the policy and create one with the right date: it cannot be changed. If it is meant, wait: from {} \
+         on it is waited for, and work begins by itself. Passwords changed before the cutoff do not count",
         second(cutoff),
         second(clock),
         second(begins)
@@ -178,9 +178,9 @@ impl Suspension {
 impl fmt::Display for Suspension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Operator => f.write_str("the operator's setting SUSPEND stops all reads and writes"),
+            Self::Operator => f.write_str("the operator's setting SUSPEND stops all reads and writes of policies"),
             Self::Provider(provider) => {
-                write!(f, "{provider} has suspend: true, which stops all reads and writes on its tenant")
+                write!(f, "{provider} has suspend: true, which stops all reads and writes of policies on its tenant")
             }
             Self::Annotation(why) if why.is_empty() => {
                 write!(f, "the annotation {} stops writes; people are still looked at", crate::api::PAUSED_ANNOTATION)

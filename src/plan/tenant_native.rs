@@ -62,7 +62,7 @@ pub fn refused_because(now: &Circumstances) -> Vec<Refused> {
     }
     if now.protected > 0 {
         refuse(
-            "IdentityProvider spec.protectedUsers",
+            "the provider object's spec.protectedUsers",
             format!("one call for everybody hits the {} protected users of this tenant too: {per_user}", now.protected),
         );
     }
@@ -72,7 +72,7 @@ pub fn refused_because(now: &Circumstances) -> Vec<Refused> {
             None => "it is not known whether the operator's own API user has an e-mail credential",
         };
         refuse(
-            "IdentityProvider credentialsSecretRef",
+            "the provider object's credentialsSecretRef",
             format!("{what}: use an API-only service account without one, or {per_user}"),
         );
     }

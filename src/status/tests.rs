@@ -543,7 +543,8 @@ fn a_message_breaks_failed_and_skipped_down() {
     assert_eq!(
         condition(&status, ConditionType::Ready).unwrap().message,
         "of 11 accounts 2 failed (samples are in status.failures). Correct the entry or the account, or exclude it; all are \
-         looked at again with every pass: 5 enforced, 2 failed (NotFound 2), 4 skipped (Protected 1, Disabled 3)"
+         looked at again with every pass, and one that was refused is asked again after an edit or a new value of the \
+         annotation passwordreset.dev/reconcile: 5 enforced, 2 failed (NotFound 2), 4 skipped (Protected 1, Disabled 3)"
     );
 }
 
@@ -575,7 +576,7 @@ fn that_sessions_are_not_ended_is_said_of_whichever_target_it_holds() {
         let targets = targets.map(|tally| TargetOutcome { complete: Some(tally), ..target("a") });
         let status = report(&policy(targets.into()), None, at(0)).status;
         let said = &condition(&status, ConditionType::Enforced).unwrap().message;
-        assert!(said.ends_with("and ask for a new look"), "{said}");
+        assert!(said.ends_with("and set a new value of the annotation passwordreset.dev/reconcile"), "{said}");
     }
     let said = |tally| {
         let status = report(&complete(tally), None, at(0)).status;

@@ -58,7 +58,8 @@ pub(super) fn partially_failed(found: &Findings) -> String {
         parts.push(format!("of {} the provider does not say enough", counts.unknown));
     }
     format!(
-        "of {} accounts {}. Correct the entry or the account, or exclude it; all are looked at again with every pass: {}",
+        "of {} accounts {}. Correct the entry or the account, or exclude it; all are looked at again with every pass, and one \
+         that was refused is asked again after an edit or a new value of the annotation passwordreset.dev/reconcile: {}",
         counts.targeted,
         parts.join(" and "),
         summary(found)
@@ -132,7 +133,7 @@ pub(super) fn summary(found: &Findings) -> String {
     if found.sessions_refused {
         return format!(
             "{sum}. Sessions are not ended, which the provider refuses: grant the credential the right, or see whether the \
-             plan covers it, and ask for a new look"
+             plan covers it, and set a new value of the annotation passwordreset.dev/reconcile"
         );
     }
     if found.sessions_kept > 0 {

@@ -23,7 +23,7 @@ async fn without_the_crds_the_operator_says_so_and_waits_and_then_serves_the_clu
     let simulator = MonoCloud::start(Options::ordinary(5)).await.expect("a simulator");
     let mut bed = Bed::on(plane, "fresh", true).await;
     bed.start().await;
-    let sentence = "does not know identityproviders; install the CRDs: kubectl apply -f crds/";
+    let sentence = "does not know identityproviders; install the CRDs: kubectl apply --server-side -f crds/";
     bed.log_says(sentence).await;
     install_crds(plane).await;
     bed.log_says("\"ready\"").await;

@@ -282,8 +282,8 @@ impl Driver<'_> {
                     format!("spec.targets[{}]", self.ready.desired.index),
                     format!(
                         "the records of who was required are lost ({why}), and the provider does not show who has changed, \
-                         so going on would ask people twice. Restore the ConfigMaps, or accept that with the annotation \
-                         {}: <any token>",
+                         so going on would ask people twice. Restore the ConfigMaps with the label passwordreset.dev/ledger-campaign, or accept that by the \
+                         annotation {} on this policy (any value), and remove it afterwards: it accepts later losses too",
                         crate::api::ACCEPT_LEDGER_LOSS_ANNOTATION
                     ),
                 )),

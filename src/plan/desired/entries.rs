@@ -263,7 +263,7 @@ pub fn protected_keys(users: &[UserRef], object: &str, capabilities: &Capabiliti
             Stop::stalled(
                 Reason::ProtectedUserUnresolved,
                 place.to_string(),
-                format!("{why}. Nothing is written on this tenant until it does"),
+                format!("{why}. Nothing is written on this tenant until then"),
             )
         };
         let key =

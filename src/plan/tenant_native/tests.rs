@@ -70,16 +70,16 @@ fn the_call_is_refused_with_the_field_and_what_to_write_instead() {
     let without_disabled = AccountStates { disabled: false, ..fine().states };
     for (circumstances, path, says) in [
         (Circumstances { excludes: true, ..fine() }, "spec.targets[2].exclude", "remove exclude"),
-        (Circumstances { protected: 3, ..fine() }, "IdentityProvider spec.protectedUsers", "3 protected users"),
+        (Circumstances { protected: 3, ..fine() }, "the provider object's spec.protectedUsers", "3 protected users"),
         (Circumstances { whole_tenant: false, ..fine() }, "spec.targets[2].scope", "set scope to Tenant"),
         (
             Circumstances { own_account_has_password: Some(true), ..fine() },
-            "IdentityProvider credentialsSecretRef",
+            "the provider object's credentialsSecretRef",
             "service account",
         ),
         (
             Circumstances { own_account_has_password: None, ..fine() },
-            "IdentityProvider credentialsSecretRef",
+            "the provider object's credentialsSecretRef",
             "not known",
         ),
         (
