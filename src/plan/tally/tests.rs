@@ -70,10 +70,11 @@ fn the_next_pass_comes_soon_only_after_a_failure_that_may_pass() {
 }
 
 #[test]
-fn that_sessions_are_refused_in_one_part_is_true_of_the_whole() {
+fn that_sessions_are_refused_or_kept_in_one_part_is_true_of_the_whole() {
     for (one, other) in [(true, false), (false, true)] {
-        let mut whole = Tally { sessions_refused: one, ..Tally::default() };
-        whole.merge(&Tally { sessions_refused: other, ..Tally::default() });
+        let mut whole = Tally { sessions_refused: one, sessions_kept: 2, ..Tally::default() };
+        whole.merge(&Tally { sessions_refused: other, sessions_kept: 3, ..Tally::default() });
         assert!(whole.sessions_refused);
+        assert_eq!(whole.sessions_kept, 5);
     }
 }
