@@ -21,10 +21,11 @@ pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 pub const STALLED_RETRY: Duration = Duration::from_secs(300);
 
 /// When a target that stopped for a human `stops` times in a row is looked at again: after [`STALLED_RETRY`], doubling up to
-/// its observe period, since each look may cost calls.
-pub fn stalled_look(stops: u32, period: Duration) -> Duration {
+/// its observe period or the provider's longest pause between probes, since each look may cost calls.
+pub fn stalled_look(stops: u32, period: Duration, capabilities: &Capabilities) -> Duration {
     let first = STALLED_RETRY.as_secs();
-    Duration::from_secs(doubled(first, stops, period.as_secs().max(first)))
+    let longest = period.as_secs().min(capabilities.max_probe_period_seconds.into());
+    Duration::from_secs(doubled(first, stops, longest.max(first)))
 }
 
 /// How often pending people are looked at: the provider object's setting, else the provider's default.
@@ -166,10 +167,12 @@ mod tests {
     #[test]
     fn what_a_human_must_mend_is_looked_at_after_five_minutes_and_then_ever_less_often() {
         let (quarter, day) = (Duration::from_secs(900), Duration::from_secs(86_400));
-        let looks = |period| [1, 2, 3, 30].map(|stops| stalled_look(stops, period).as_secs());
+        let longest = SAMPLE.max_probe_period_seconds.into();
+        let look = |stops, period| stalled_look(stops, period, &SAMPLE);
+        let looks = |period| [1, 2, 3, 30].map(|stops| look(stops, period).as_secs());
         assert_eq!(looks(quarter), [300, 600, 900, 900]);
-        assert_eq!(looks(day), [300, 600, 1200, 86_400]);
-        assert_eq!(stalled_look(5, Duration::from_secs(10)), STALLED_RETRY, "a short period makes no more of them");
+        assert_eq!(looks(day), [300, 600, 1200, longest]);
+        assert_eq!(look(5, Duration::from_secs(10)), STALLED_RETRY, "a short period makes no more of them");
     }
 
     #[test]

@@ -143,6 +143,10 @@ impl Driver<'_> {
             let at = schedule::first_look(period, self.policy.uid, self.context.registry.acts_since(Timestamp::now()));
             run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
         }
+        // Another credential may have the right that was lacking.
+        if run.stop.is_some() && run.stopped_under != Some(self.connection()) {
+            (run.next_look, run.stops) = (None, 0);
+        }
         if run.pass.is_none()
             && let Some(next) = run.next_look
             && next > Instant::now()
@@ -189,7 +193,7 @@ impl Driver<'_> {
                 if is_over || !run.trouble.as_ref().is_some_and(Trouble::outlives_progress) {
                     (run.failures, run.trouble) = (0, None);
                 }
-                run.stop = None;
+                (run.stop, run.stops) = (None, 0);
                 self.answered();
                 self.go_on(run, progress)
             }
@@ -308,6 +312,11 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Tells one connection from the next.
+    fn connection(&self) -> usize {
+        std::sync::Arc::as_ptr(&self.ready.connection.provider).cast::<()>() as usize
+    }
+
     fn observe_period(&self) -> Duration {
         let capabilities = self.ready.connection.provider.capabilities();
         schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities)
@@ -352,7 +361,6 @@ impl Driver<'_> {
             Progress::Complete => {
                 run.complete = run.pass.take().map(|pass| pass.tally());
                 run.looked = true;
-                run.stops = 0;
                 let wait = if run.complete.as_ref().is_some_and(Tally::retries) {
                     run.retries = run.retries.saturating_add(1);
                     schedule::retry_look(run.retries, self.observe_period())
@@ -402,11 +410,15 @@ impl Driver<'_> {
                 let now = Timestamp::now();
                 // A clock that is wrong now may be right long before the time that it makes of the cutoff.
                 let longest = self.observe_period().max(schedule::STALLED_RETRY);
-                run.stops = run.stops.saturating_add(1);
                 let wait = match stop.until {
                     Some(at) => schedule::until(at, now).min(longest),
-                    None => schedule::stalled_look(run.stops, self.observe_period()),
+                    None => {
+                        run.stops = run.stops.saturating_add(1);
+                        let capabilities = self.ready.connection.provider.capabilities();
+                        schedule::stalled_look(run.stops, self.observe_period(), capabilities)
+                    }
                 };
+                run.stopped_under = Some(self.connection());
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 run.looked = true;

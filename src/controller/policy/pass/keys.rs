@@ -198,15 +198,19 @@ impl Pass {
     async fn listing_is_cheaper(&self, work: &Work<'_>) -> Result<bool, Halt> {
         let asked = |task: &&Task| matches!(task, Task::Key(Purpose::Select, key) if self.known(work, key).is_none());
         let calls = self.tasks.iter().filter(asked).count() as u64;
-        let most = most_listed_for(calls, work.page_size(), work.capabilities().paging);
+        // Where rows may move between pages and a search proves nothing, one more round has to show that nobody is missed.
+        let capabilities = work.capabilities();
+        let confirms = capabilities.paging == Paging::Offset && !capabilities.keys.absence_is_proof;
+        let most = most_listed_for(calls, work.page_size(), if confirms { 2 } else { 1 });
         let users = work.ready.entry.verified.as_ref().and_then(|(tenant, _)| tenant.users);
         Ok(match users {
             _ if most == 0 => false,
             Some(users) => users < most,
-            None => {
-                let more = work.provider().has_more_than(most).await.map_err(Halt::Tenant)?;
-                more.is_some_and(|more| !more)
-            }
+            None => match work.provider().has_more_than(most).await {
+                Ok(more) => more.is_some_and(|more| !more),
+                Err(error) if error.concerns_tenant() => return Err(Halt::Tenant(error)),
+                Err(_) => false,
+            },
         })
     }
 
@@ -295,18 +299,28 @@ impl Pass {
                 _ => self.found(work, purpose, &key, rows)?,
             }
         }
-        if !asked.is_empty() {
-            self.search_all = Some(false);
-            asked.into_iter().rev().for_each(|task| self.tasks.push_front(task));
-        }
+        self.ask_for(asked);
         Ok(())
+    }
+
+    /// Has every key that a listing was to show asked for by itself.
+    pub(super) fn ask_singly(&mut self) {
+        let mut wanted: Vec<_> = std::mem::take(&mut self.search).wanted.into_values().flatten().collect();
+        wanted.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
+        self.ask_for(wanted.into_iter().map(|(purpose, key)| Task::Key(purpose, key)).collect());
+    }
+
+    /// Has these keys asked for next, each by itself.
+    fn ask_for(&mut self, keys: Vec<Task>) {
+        if !keys.is_empty() {
+            self.search_all = Some(false);
+        }
+        keys.into_iter().rev().for_each(|key| self.tasks.push_front(key));
     }
 }
 
-/// Up to how many accounts, in pages of `size`, a listing costs less than `calls`.
-fn most_listed_for(calls: u64, size: u64, paging: Paging) -> u64 {
-    // Where rows may move between pages, one more round has to show that nobody is missed.
-    let rounds = if paging == Paging::Offset { 2 } else { 1 };
+/// Up to how many accounts, in pages of `size` that are read `rounds` times, a listing costs less than `calls`.
+fn most_listed_for(calls: u64, size: u64, rounds: u64) -> u64 {
     (calls / rounds).saturating_sub(2).saturating_mul(size)
 }
 
@@ -321,11 +335,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_is_worth_its_pages_twice_where_rows_may_move_and_two_calls_more() {
-        assert_eq!(most_listed_for(10, 100, Paging::Cursor), 800);
-        assert_eq!(most_listed_for(10, 100, Paging::Offset), 300);
-        assert_eq!(most_listed_for(5, 100, Paging::Offset), 0);
-        assert_eq!(most_listed_for(0, 100, Paging::Cursor), 0);
-        assert_eq!(most_listed_for(u64::MAX, 100, Paging::Cursor), u64::MAX);
+    fn a_listing_is_worth_its_pages_in_each_round_and_two_calls_more() {
+        assert_eq!(most_listed_for(10, 100, 1), 800);
+        assert_eq!(most_listed_for(10, 100, 2), 300);
+        assert_eq!(most_listed_for(5, 100, 2), 0);
+        assert_eq!(most_listed_for(0, 100, 1), 0);
+        assert_eq!(most_listed_for(u64::MAX, 100, 1), u64::MAX);
     }
 }

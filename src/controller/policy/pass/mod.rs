@@ -211,8 +211,6 @@ pub struct Pass {
     sessions_ended: bool,
     /// Accounts whose sessions could not be ended.
     sessions_kept: HashSet<AccountKey>,
-    /// How many of them because the provider refuses it.
-    sessions_forbidden: usize,
     counts: Counts,
     /// What a read showed of accounts whose listing shows too little and that the ledger does not keep.
     read_verdicts: HashMap<AccountKey, Verdict>,
@@ -263,7 +261,6 @@ impl Pass {
             sessions_refused,
             sessions_ended: false,
             sessions_kept: HashSet::new(),
-            sessions_forbidden: 0,
             counts: Counts::new(ready.desired.missing_users, &ready.desired.selection.malformed),
             read_verdicts: HashMap::new(),
             suspects: Vec::new(),

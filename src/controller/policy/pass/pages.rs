@@ -74,9 +74,7 @@ impl Pass {
             Err(error) if aim == Aim::Search && error.is_unreadable() && !self.search.holds_rows() => {
                 return self.search_cut_short(work, error);
             }
-            Err(error) if error.is_refusal() && (aim == Aim::Exclude || reading.cursor.is_none()) => {
-                return Err(self.listing_refused(error));
-            }
+            Err(error) if error.is_refusal() => return Err(self.listing_refused(error)),
             Err(error) => return Err(Halt::Tenant(error)),
         };
         let received = Instant::now();
@@ -112,7 +110,9 @@ impl Pass {
                 for account in &page.accounts {
                     reading.shows_more |= self.search.offer(account, received);
                 }
-                if ended && incomplete.is_none() && self.search.lacks_some() && reading.may_have_missed(paging, size) {
+                // Where a search is the authority, it is asked for whom the listing does not show.
+                let confirms = incomplete.is_none() && !work.capabilities().keys.absence_is_proof;
+                if ended && confirms && self.search.lacks_some() && reading.may_have_missed(paging, size) {
                     **reading = reading.again();
                     return Ok(());
                 }
@@ -145,9 +145,15 @@ impl Pass {
         self.cut_short.get_or_insert(error);
     }
 
-    /// Ends a listing that looks for keys and does not come to its end. Whom it has shown is asked; of the rest nobody
-    /// knows whether they are there.
+    /// Ends a listing that looks for keys and does not come to its end. Where a search for one tells whether somebody has it,
+    /// each is asked for by itself; else whom it has shown is asked, and of the rest nobody knows whether they are there.
     fn search_cut_short(&mut self, work: &mut Work<'_>, error: ProviderError) -> Result<(), Halt> {
+        if work.capabilities().keys.absence_is_proof {
+            tracing::info!(%error, "a listing that looks for keys broke off: each is asked for by itself");
+            self.tasks.pop_front();
+            self.ask_singly();
+            return Ok(());
+        }
         self.cut_short(error);
         self.end_search(work, Absence::ProvesNothing)
     }

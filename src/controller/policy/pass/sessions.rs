@@ -25,11 +25,12 @@ impl Pass {
         }
     }
 
-    /// Whether the provider has ever ended sessions for this campaign.
-    fn has_ended_sessions(&self, work: &Work<'_>) -> bool {
-        let mut ended = self.sessions_ended;
-        work.ledger.ledger.for_each(|_, entry| ended |= entry.revoked);
-        ended
+    /// How many accounts may keep their sessions, with none ended in this pass, before it is the provider's refusal: more
+    /// where it has ended some for this campaign before, and those that are left may be left for reasons of their own.
+    fn too_many_kept(&self, work: &Work<'_>) -> usize {
+        let mut ended_before = false;
+        work.ledger.ledger.for_each(|_, entry| ended_before |= entry.revoked);
+        if ended_before { 4 * REFUSED_SESSIONS } else { REFUSED_SESSIONS }
     }
 
     /// Ends the sessions of accounts whose mark is confirmed.
@@ -75,17 +76,15 @@ impl Pass {
                     }
                     halt = Some(error);
                 }
-                // The account has gone, and its sessions with it.
-                Some(Err(error)) if error.is_not_found() => tracing::debug!(%error, "sessions of nobody"),
                 // This account's sessions are tried again by the next pass, since its bit is not set.
                 Some(Err(error)) => {
                     tracing::debug!(%error, "sessions of one account were not ended");
                     self.sessions_kept.insert(work.account_key(&id));
-                    self.sessions_forbidden += usize::from(error.is_refusal());
                 }
             }
         }
-        if self.sessions_forbidden >= REFUSED_SESSIONS && !self.has_ended_sessions(work) {
+        let kept = self.sessions_kept.len();
+        if !self.sessions_ended && kept >= REFUSED_SESSIONS && kept >= self.too_many_kept(work) {
             tracing::warn!("no sessions could be ended; those of {} accounts were tried", self.sessions_kept.len());
             self.sessions_refused = true;
         }
