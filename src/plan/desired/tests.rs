@@ -65,6 +65,16 @@ fn places(keys: &[SelectedKey]) -> Vec<String> {
 }
 
 #[test]
+fn a_requirement_stands_for_one_campaign_and_two_or_none_for_none() {
+    let of = |requirement| epoch(&policy(serde_json::json!({"requirement": requirement})));
+    let cutoff = serde_json::json!({"passwordChangedAfter": "2026-11-20T22:00:00Z"});
+    assert_eq!(of(cutoff), Some(Epoch::Cutoff(1_795_212_000)));
+    assert_eq!(of(serde_json::json!({"maxPasswordAgeDays": 90})), Some(Epoch::Age(90)));
+    let both = serde_json::json!({"passwordChangedAfter": "2026-11-20T22:00:00Z", "maxPasswordAgeDays": 90});
+    assert_eq!((of(both), of(serde_json::json!({}))), (None, None));
+}
+
+#[test]
 fn everything_that_is_written_is_wanted() {
     let spec = spec(serde_json::json!({
         "users": [{"email": "alice@corp.example"}, {"username": "bob"}, {"id": "8f4c"}],
