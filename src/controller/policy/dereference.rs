@@ -128,8 +128,8 @@ async fn target(
     let Some(object) = object else {
         let off = matches!(id, ProviderId::Cluster(_)) && context.cluster_providers.is_none();
         let why = if off {
-            "ClusterIdentityProviders are off, since the operator may not list them: grant it by a ClusterRole (of the chart: clusterProviders.enabled) and \
-             restart the operator, or name an IdentityProvider"
+            "ClusterIdentityProviders are off, since the operator may not list them: grant it by a ClusterRole (of the \
+             chart: clusterProviders.enabled) and restart the operator, or name an IdentityProvider"
                 .to_owned()
         } else {
             format!("{} does not exist; create it, or correct the name", target.provider)

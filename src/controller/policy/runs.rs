@@ -94,8 +94,8 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Stops in a row that a human must end.
     pub stops: u32,
-    /// The connection under which the last one was met.
-    pub stopped_under: Option<usize>,
+    /// The fingerprint of the connection under which the last one was met.
+    pub stopped_under: Option<u64>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
     /// What keeps passes from going on although the tenant may look well to a probe.

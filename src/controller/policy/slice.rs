@@ -144,7 +144,7 @@ impl Driver<'_> {
             run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
         }
         // Another credential may have the right that was lacking.
-        if run.stop.is_some() && run.stopped_under != Some(self.connection()) {
+        if run.stop.is_some() && run.stopped_under != Some(self.ready.entry.fingerprint) {
             (run.next_look, run.stops) = (None, 0);
         }
         if run.pass.is_none()
@@ -312,11 +312,6 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Tells one connection from the next.
-    fn connection(&self) -> usize {
-        std::sync::Arc::as_ptr(&self.ready.connection.provider).cast::<()>() as usize
-    }
-
     fn observe_period(&self) -> Duration {
         let capabilities = self.ready.connection.provider.capabilities();
         schedule::observe_period(self.ready.spec.observe_period_seconds, capabilities)
@@ -418,7 +413,7 @@ impl Driver<'_> {
                         schedule::stalled_look(run.stops, self.observe_period(), capabilities)
                     }
                 };
-                run.stopped_under = Some(self.connection());
+                run.stopped_under = Some(self.ready.entry.fingerprint);
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 run.looked = true;

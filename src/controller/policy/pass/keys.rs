@@ -50,6 +50,11 @@ impl Search {
         self.wanted.keys().any(|key| !self.found.contains_key(key))
     }
 
+    /// Forgets whom it has shown so far: what a part of a listing shows may hide that a key is ambiguous.
+    pub(super) fn forget_found(&mut self) {
+        self.found.clear();
+    }
+
     /// Takes in one row. Whether it shows somebody whom no row has shown.
     pub(super) fn offer(&mut self, account: &Account, received: Instant) -> bool {
         let mut is_new = false;
@@ -299,23 +304,11 @@ impl Pass {
                 _ => self.found(work, purpose, &key, rows)?,
             }
         }
-        self.ask_for(asked);
-        Ok(())
-    }
-
-    /// Has every key that a listing was to show asked for by itself.
-    pub(super) fn ask_singly(&mut self) {
-        let mut wanted: Vec<_> = std::mem::take(&mut self.search).wanted.into_values().flatten().collect();
-        wanted.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
-        self.ask_for(wanted.into_iter().map(|(purpose, key)| Task::Key(purpose, key)).collect());
-    }
-
-    /// Has these keys asked for next, each by itself.
-    fn ask_for(&mut self, keys: Vec<Task>) {
-        if !keys.is_empty() {
+        if !asked.is_empty() {
             self.search_all = Some(false);
         }
-        keys.into_iter().rev().for_each(|key| self.tasks.push_front(key));
+        asked.into_iter().rev().for_each(|task| self.tasks.push_front(task));
+        Ok(())
     }
 }
 

@@ -151,10 +151,10 @@ impl Pass {
         if work.capabilities().keys.absence_is_proof {
             tracing::info!(%error, "a listing that looks for keys broke off: each is asked for by itself");
             self.tasks.pop_front();
-            self.ask_singly();
-            return Ok(());
+            self.search.forget_found();
+        } else {
+            self.cut_short(error);
         }
-        self.cut_short(error);
         self.end_search(work, Absence::ProvesNothing)
     }
 

@@ -79,7 +79,7 @@ impl Pass {
             }
         }
         let (provider, fuse) = (work.provider(), &Fuse::until(work.deadline));
-        let answers: Vec<(AccountKey, Row, Option<Read>)> = futures::stream::iter(reads)
+        let mut answers: Vec<(AccountKey, Row, Option<Read>)> = futures::stream::iter(reads)
             .map(|(key, row)| async move {
                 let read = Read::under(fuse, complete(provider, &row)).await;
                 (key, row, read)
@@ -87,7 +87,9 @@ impl Pass {
             .buffer_unordered(work.concurrency())
             .collect()
             .await;
-        let (mut halt, mut gone) = (None, Vec::new());
+        // Whether one who was not found is gone is told by what was answered about the others.
+        answers.sort_by_key(|(_, _, read)| matches!(read, Some(Read::Gone)));
+        let mut halt = None;
         for (key, row, read) in answers {
             match read {
                 Some(Read::Account(account)) => {
@@ -98,7 +100,10 @@ impl Pass {
                     // The mark and the change time were read now; only what the row itself gave is as old as the row.
                     self.take(work, key, Row { account, ..row }, decision);
                 }
-                Some(Read::Gone) => gone.push((key, row)),
+                Some(Read::Gone) => {
+                    let verdict = self.gone(key);
+                    self.counts.add(row.origin, &row.account.id.0, verdict);
+                }
                 Some(Read::Refused) => self.finish(work, key, &row, Verdict::Failed(FailureCategory::Forbidden)),
                 Some(Read::Unreadable) => {
                     self.finish(work, key, &row, Verdict::Unknown("an answer that cannot be read"))
@@ -118,10 +123,6 @@ impl Pass {
                     halt = Some(error);
                 }
             }
-        }
-        for (key, row) in gone {
-            let verdict = self.gone(key);
-            self.counts.add(row.origin, &row.account.id.0, verdict);
         }
         halt.map_or(Ok(()), |error| Err(Halt::Tenant(error)))
     }

@@ -85,7 +85,7 @@ impl Pass {
         }
         let kept = self.sessions_kept.len();
         if !self.sessions_ended && kept >= REFUSED_SESSIONS && kept >= self.too_many_kept(work) {
-            tracing::warn!("no sessions could be ended; those of {} accounts were tried", self.sessions_kept.len());
+            tracing::warn!("no sessions could be ended; those of {} accounts were tried", kept);
             self.sessions_refused = true;
         }
         if self.sessions_refused {
