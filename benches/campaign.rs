@@ -7,6 +7,7 @@
 #[path = "../tests/support/bed.rs"]
 mod bed;
 mod cold;
+mod disturbed;
 #[path = "../tests/support/rights.rs"]
 mod rights;
 
@@ -41,6 +42,12 @@ async fn main() {
     }
     if wanted("fair") {
         fair().await;
+    }
+    if wanted("stops") {
+        disturbed::stops().await;
+    }
+    if wanted("beside") {
+        disturbed::beside().await;
     }
     if wanted("throughput") {
         throughput().await;

@@ -115,8 +115,8 @@ reasons! {
         "The provider refuses the credential.",
         "Put a valid credential into the Secret. A rotation takes effect at once.";
     PermissionDenied, Provider,
-        "The credential is valid but may not do what is needed.",
-        "Grant the permission that the message names, in the provider's own console.";
+        "The credential is valid but may not do what is needed, or the tenant refuses or does not offer it.",
+        "Do what the message says: mostly, grant a permission in the provider's own console.";
     EndpointRefused, Provider,
         "The address may not be used: a redirect or a page link leads to another origin, or the address is one the operator must not connect to. Nothing was sent there.",
         "Correct the address in the spec, or have the operator's owner allow the address.";

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use kube::runtime::events::Recorder;
+use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::leader::Leadership;
@@ -85,20 +85,23 @@ pub struct Context {
 impl Context {
     /// Every provider object that the API server has.
     pub fn provider_objects(&self) -> Vec<ProviderView> {
-        let namespaced = self.providers.all().into_iter().map(|p| {
-            let (namespace, name) = (p.metadata.namespace.unwrap_or_default(), p.metadata.name.unwrap_or_default());
-            ProviderView {
-                id: ProviderId::Namespaced(namespace, name),
-                version: (p.metadata.uid, p.metadata.generation),
-                spec: p.spec,
+        let namespaced = self.providers.all().filter_map(|object| {
+            let p = object.0.as_ref().ok()?;
+            Some(ProviderView {
+                id: ProviderId::Namespaced(p.namespace().unwrap_or_default(), p.name_any()),
+                version: (p.uid(), p.metadata.generation),
+                spec: p.spec.clone(),
                 allowed_namespaces: None,
-            }
+            })
         });
-        let cluster = self.cluster_providers.iter().flat_map(Stores::all).map(|p| ProviderView {
-            id: ProviderId::Cluster(p.metadata.name.unwrap_or_default()),
-            version: (p.metadata.uid, p.metadata.generation),
-            spec: p.spec.provider,
-            allowed_namespaces: Some(p.spec.allowed_namespaces),
+        let cluster = self.cluster_providers.iter().flat_map(Stores::all).filter_map(|object| {
+            let p = object.0.as_ref().ok()?;
+            Some(ProviderView {
+                id: ProviderId::Cluster(p.name_any()),
+                version: (p.uid(), p.metadata.generation),
+                spec: p.spec.provider.clone(),
+                allowed_namespaces: Some(p.spec.allowed_namespaces.clone()),
+            })
         });
         namespaced.chain(cluster).collect()
     }
@@ -137,11 +140,12 @@ impl Context {
     /// Has every policy looked at whose provider names the same tenant as provider `id`.
     pub fn wake_policies_of(&self, id: &ProviderId) {
         let same = self.registry.same_tenant(id);
-        for policy in self.policies.all() {
-            let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+        for object in self.policies.all() {
+            let Ok(policy) = &object.0 else { continue };
+            let namespace = policy.namespace().unwrap_or_default();
             let named = |t: &Target| same.contains(&ProviderId::of(&t.provider_ref, &namespace));
             if policy.spec.targets.iter().any(named) {
-                self.wake.wake(&Dependant::Policy(namespace, policy.metadata.name.clone().unwrap_or_default()));
+                self.wake.wake(&Dependant::Policy(namespace, policy.name_any()));
             }
         }
     }

@@ -14,9 +14,10 @@ use crate::telemetry::metrics::ReasonLabels;
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "password-reset-operator";
 
-/// Writes `status` of `object` by server-side apply and returns the object's new resource version. Nothing but status is
-/// sent, and an object of the same name that was created anew is left alone (its UID is another: 409).
-pub async fn status<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<String, kube::Error>
+/// Writes `status` of `object` by server-side apply and returns the object's new resource version, `None` where it was
+/// deleted in the meantime and there is nobody to tell. Nothing but status is sent, and an object of the same name that was
+/// created anew is left alone (its UID is another: 409).
+pub async fn status<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     S: Serialize,
@@ -28,8 +29,11 @@ where
         "metadata": {"name": name, "uid": object.uid()},
         "status": status,
     });
-    let patched = api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body)).await?;
-    Ok(patched.resource_version().unwrap_or_default())
+    match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body)).await {
+        Ok(patched) => Ok(Some(patched.resource_version().unwrap_or_default())),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Publishes events about `object` and counts their reasons. One that is refused is counted as lost and never fails

@@ -151,7 +151,15 @@ impl Registry {
         if let Some(Connection { tenant: shared, .. }) = &entry.connection {
             inner.tenants.entry(shared.id.clone()).or_insert_with(|| shared.clone());
         }
+        let counts = |entry: &Entry| entry.verified_once.then(|| (entry.uid.clone(), entry.tenant_id.clone()));
+        let now = counts(&entry);
         let before = inner.objects.insert(id, entry);
+        if now != before.as_ref().and_then(counts)
+            && let Some((_, Some(tenant))) = &now
+            && let Some(shared) = inner.tenants.get(tenant)
+        {
+            shared.joined();
+        }
         for tenant in [before.as_ref().and_then(|e| e.tenant_id.clone()), tenant].into_iter().flatten() {
             inner.adjust(&tenant);
         }
@@ -211,17 +219,12 @@ impl Registry {
         new
     }
 
-    /// Records the outcome of a verification that a pass has made over `connection`. One that has been replaced says
-    /// nothing any more: the object may name another tenant now.
+    /// Records the outcome of a verification that a pass has made over `connection`, never the first one of an object. A
+    /// connection that has been replaced says nothing any more: the object may name another tenant now.
     pub fn verified(&self, id: &ProviderId, connection: &Connection, tenant: Tenant) {
         let mut inner = locked(&self.0);
         let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return };
         entry.verified = Some((tenant, Instant::now()));
-        let counts_now = !std::mem::replace(&mut entry.verified_once, true);
-        entry.has_outcome = true;
-        if let Some(tenant) = entry.tenant_id.clone().filter(|_| counts_now) {
-            inner.adjust(&tenant);
-        }
     }
 
     /// The objects that name the same tenant as `id`, itself among them.
@@ -313,6 +316,18 @@ mod tests {
             probes: Probes::default(),
         };
         registry.put(ProviderId::Namespaced("team".into(), name.into()), entry);
+    }
+
+    #[test]
+    fn who_begins_to_count_for_a_tenant_is_noticed_by_whoever_has_read_its_members() {
+        let registry = Registry::new(Instant::now(), Duration::from_secs(30));
+        object(&registry, "first", [50, 20, 8], true);
+        let members = locked(&registry.0).tenants["acme"].members();
+        object(&registry, "first", [40, 20, 8], true);
+        object(&registry, "stranger", [50, 20, 8], false);
+        assert!(members.are_current(), "an edit and a stranger change nothing of who counts");
+        object(&registry, "stranger", [50, 20, 8], true);
+        assert!(!members.are_current(), "whom it protects, nobody knew");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -17,14 +18,20 @@ use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::calls;
 use super::pulse::Pulses;
 
 /// The longest rest of a watch that fails, so that it is back soon after whatever was wrong is mended.
 const LONGEST_REST: Duration = Duration::from_secs(20);
+/// Seconds that a watch lasts where nothing else is asked for (kube 5.0).
+const LONGEST_WATCH: u32 = 290;
 /// Objects per page of a list.
 const PAGE: u32 = 200;
+/// How often a watch goes on from where the one before it ended until everything is listed anew. An event that was lost is
+/// told by no later watch, and by no look at an object that nobody knows of.
+const WATCHES_PER_LIST: u32 = 12;
 
 /// An object that may not decode: one bad object never stops the others.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -67,8 +74,8 @@ pub struct Part<K: Resource<DynamicType = ()> + 'static> {
     pub store: reflector::Store<Guarded<K>>,
     /// Whether the first list is in the store.
     listed: watch::Receiver<bool>,
-    /// What has changed; the store shows it by then. After a new list that is everything, and what the list before had
-    /// and the new one has not: nobody else tells that it was deleted.
+    /// What has changed; the store shows it by then. What a new list has not and the one before had counts: nobody else
+    /// tells that it was deleted. A list that follows a failure counts as a change of everything.
     pub changed: BoxStream<'static, ObjectRef<Guarded<K>>>,
 }
 
@@ -86,7 +93,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Stores<K> {
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     /// The object with this name, if it is there.
-    pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<std::sync::Arc<Guarded<K>>> {
+    pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<Guarded<K>>> {
         let mut key = reflector::ObjectRef::<Guarded<K>>::new(name);
         if let Some(namespace) = namespace {
             key = key.within(namespace);
@@ -94,9 +101,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
         self.0.iter().find_map(|(store, _)| store.get(&key))
     }
 
-    /// Every object that decodes.
-    pub fn all(&self) -> Vec<K> {
-        self.0.iter().flat_map(|(store, _)| store.state()).filter_map(|o| o.0.as_ref().ok().cloned()).collect()
+    /// Every object, also one that does not decode.
+    pub fn all(&self) -> impl Iterator<Item = Arc<Guarded<K>>> {
+        self.0.iter().flat_map(|(store, _)| store.state())
     }
 
     /// Waits for the first list of every watch.
@@ -151,20 +158,29 @@ where
 ///
 /// A watcher (kube 5.0) lists anew when it is told in an event that its version has expired, and goes on asking for the
 /// same version when it is told so by the answer's status. Here both begin with a new list, and so does a watch that was
-/// forbidden: a grant raises no event, so that only a list tells that what was said to be forbidden is there.
+/// forbidden: a grant raises no event, so that only a list tells that what was said to be forbidden is there. After
+/// [`WATCHES_PER_LIST`] watches it begins with a new list in any case.
 pub fn events<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let begin = move || watcher(api.clone(), config.clone()).boxed();
-    futures::stream::unfold((begin(), begin), |(mut events, begin)| async move {
-        let event = events.next().await?;
+    let period = Duration::from_secs(config.timeout.unwrap_or(LONGEST_WATCH).into()) * WATCHES_PER_LIST;
+    let begin = move || (watcher(api.clone(), config.clone()).boxed(), Instant::now() + period);
+    futures::stream::unfold((begin(), begin), |((mut events, mut list_at), begin)| async move {
+        let event = loop {
+            // The time is compared first: a watch that always has an event at hand is never too late for `timeout_at`.
+            let next = if Instant::now() < list_at { timeout_at(list_at, events.next()).await.ok() } else { None };
+            match next {
+                Some(event) => break event?,
+                None => (events, list_at) = begin(),
+            }
+        };
         if let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = &event
             && (status.code == 410 || status.is_forbidden())
         {
-            events = begin();
+            (events, list_at) = begin();
         }
-        Some((event, (events, begin)))
+        Some((event, ((events, list_at), begin)))
     })
     .boxed()
     .backoff(Rests::default())
@@ -190,24 +206,32 @@ where
     let (listing, listed) = watch::channel(false);
     // What comes out of the reflector is in the store already, and of a new list when the list has ended.
     let stored = reflector::reflector(writer, events);
-    let (there, mut new_list) = (store.clone(), HashSet::new());
+    let (there, mut changed, mut has_failed) = (store.clone(), HashSet::new(), false);
     let changed = stored
         .filter_map(move |event| {
             ready(match event {
                 Ok(Event::Init) => {
-                    new_list = there.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+                    changed = there.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
                     None
                 }
+                // Until a list has ended, the store holds the one before it.
                 Ok(Event::InitApply(object)) => {
-                    new_list.insert(ObjectRef::from_obj(&object));
+                    let key = ObjectRef::from_obj(&object);
+                    if !has_failed && there.get(&key).is_some_and(|before| is_same_version(&before, &object)) {
+                        changed.remove(&key);
+                    } else {
+                        changed.insert(key);
+                    }
                     None
                 }
                 Ok(Event::InitDone) => {
+                    has_failed = false;
                     listing.send_replace(true);
-                    Some(std::mem::take(&mut new_list))
+                    Some(std::mem::take(&mut changed))
                 }
                 Ok(Event::Apply(object) | Event::Delete(object)) => Some([ObjectRef::from_obj(&object)].into()),
                 Err(error) => {
+                    has_failed = true;
                     tracing::debug!(kind = K::kind(&()).as_ref(), %error, "a watch failed and is begun anew");
                     None
                 }
@@ -223,6 +247,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Part<K> {
     fn watched(&self) -> Watched<K> {
         (self.store.clone(), self.listed.clone())
     }
+}
+
+/// Whether two readings of an object show the same version of the same object.
+fn is_same_version<K: Resource<DynamicType = ()>>(before: &Guarded<K>, now: &Guarded<K>) -> bool {
+    now.resource_version().is_some() && before.resource_version() == now.resource_version() && before.uid() == now.uid()
 }
 
 /// Managed fields are half of an object's memory and nobody here reads them.

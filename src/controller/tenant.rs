@@ -1,6 +1,8 @@
-//! What do all objects that name one tenant share? Its limiter, and the memory of who was written to a moment ago.
+//! What do all objects that name one tenant share? Its limiter, the memory of who was written to a moment ago, and how
+//! often an object has begun to count for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +31,28 @@ pub struct SharedTenant {
     shows_after: Duration,
     written: Mutex<Written>,
     accepted_at: Mutex<Option<Instant>>,
+    members: AtomicU64,
+}
+
+/// A reading of which objects count for a tenant, for asking later whether another one does since.
+#[derive(Clone)]
+pub struct Members {
+    tenant: Arc<SharedTenant>,
+    joined: u64,
+}
+
+impl Members {
+    /// Whether nobody has joined.
+    pub fn are_current(&self) -> bool {
+        self.tenant.members.load(Ordering::SeqCst) == self.joined
+    }
+}
+
+/// The right to write to an account, and what was remembered before it was claimed.
+#[derive(Debug)]
+pub struct Claim {
+    account: AccountKey,
+    before: Option<Instant>,
 }
 
 impl SharedTenant {
@@ -36,20 +60,32 @@ impl SharedTenant {
     pub fn new(id: &str, limiter: Arc<Limiter>, settle: Duration) -> Self {
         let written = Mutex::new(Written::begin(Instant::now(), settle + ROW_DECIDES_FOR));
         let shows_after = settle.saturating_sub(SOONER);
-        Self { id: id.to_owned(), limiter, shows_after, written, accepted_at: Mutex::new(None) }
+        let members = AtomicU64::new(0);
+        Self { id: id.to_owned(), limiter, shows_after, written, accepted_at: Mutex::new(None), members }
     }
 
-    /// Claims the right to write to `account` by a row that was received at `row`. `false` where that row may not show
+    /// Who counts now. Read before their protected users are.
+    pub fn members(self: &Arc<Self>) -> Members {
+        Members { tenant: self.clone(), joined: self.members.load(Ordering::SeqCst) }
+    }
+
+    /// One more object counts for this tenant: whom it protects, no running slice knows.
+    pub fn joined(&self) {
+        self.members.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Claims the right to write to `account` by a row that was received at `row`. `None` where that row may not show
     /// an earlier write of any policy yet: it must not decide.
-    pub fn claim(&self, account: AccountKey, row: Instant) -> bool {
+    pub fn claim(&self, account: AccountKey, row: Instant) -> Option<Claim> {
         let now = Instant::now();
         let mut written = locked(&self.written);
         written.turn(now);
-        if written.at(&account).is_some_and(|at| at + self.shows_after > row) {
-            return false;
+        let before = written.at(&account);
+        if before.is_some_and(|at| at + self.shows_after > row) {
+            return None;
         }
         written.add(account, now);
-        true
+        Some(Claim { account, before })
     }
 
     /// A write was accepted now, whoever sent it.
@@ -62,9 +98,9 @@ impl SharedTenant {
         locked(&self.accepted_at).is_some_and(|at| at.elapsed() < ACCEPTED_FOR)
     }
 
-    /// Gives back a claim whose write was not sent.
-    pub fn release(&self, account: &AccountKey) {
-        locked(&self.written).remove(account);
+    /// Gives back a claim whose write was not sent: an earlier write is remembered again.
+    pub fn release(&self, claim: Claim) {
+        locked(&self.written).restore(claim);
     }
 }
 
@@ -85,6 +121,11 @@ struct Generation {
 impl Generation {
     fn begin(now: Instant) -> Self {
         Self { begun: now, accounts: HashMap::new() }
+    }
+
+    fn add(&mut self, account: AccountKey, at: Instant) {
+        let since = at.duration_since(self.begun).as_millis();
+        self.accounts.insert(account, u32::try_from(since).unwrap_or(u32::MAX));
     }
 }
 
@@ -108,13 +149,15 @@ impl Written {
     }
 
     fn add(&mut self, account: AccountKey, now: Instant) {
-        let at = now.duration_since(self.new.begun).as_millis();
-        self.new.accounts.insert(account, u32::try_from(at).unwrap_or(u32::MAX));
+        self.new.add(account, now);
     }
 
-    fn remove(&mut self, account: &AccountKey) {
-        if self.new.accounts.remove(account).is_none() {
-            self.old.accounts.remove(account);
+    fn restore(&mut self, Claim { account, before }: Claim) {
+        self.old.accounts.remove(&account);
+        self.new.accounts.remove(&account);
+        if let Some(at) = before {
+            let generation = if at >= self.new.begun { &mut self.new } else { &mut self.old };
+            generation.add(account, at);
         }
     }
 }
@@ -141,7 +184,24 @@ mod tests {
         written.turn(at(131));
         assert_eq!(written.at(&alice), None);
         assert_eq!(written.at(&bob), Some(at(70)));
-        written.remove(&bob);
+        written.restore(Claim { account: bob, before: None });
         assert_eq!(written.at(&bob), None, "a claim that was given back");
+    }
+
+    #[test]
+    fn a_claim_that_is_given_back_leaves_what_was_remembered_before_it() {
+        let alice = AccountKey(1);
+        for first in [30, 75] {
+            let mut written = Written::begin(at(0), Duration::from_secs(60));
+            written.add(alice, at(30));
+            written.turn(at(70));
+            if first > 70 {
+                written.add(alice, at(first));
+            }
+            let before = written.at(&alice);
+            written.add(alice, at(80));
+            written.restore(Claim { account: alice, before });
+            assert_eq!(written.at(&alice), Some(at(first)));
+        }
     }
 }

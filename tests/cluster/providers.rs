@@ -133,6 +133,22 @@ async fn a_tenant_that_refuses_every_write_is_at_fault_and_not_its_accounts() {
     assert!(simulator.requirements().values().all(|times| *times == 1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_credential_ends_the_rest_of_a_tenant_that_refused_every_write() {
+    let read_only = Faults { read_only: true, ..Faults::default() };
+    let simulator = MonoCloud::start(Options::ordinary(30).faults(read_only)).await.expect("a simulator");
+    let mut bed = Bed::new("rest").await;
+    bed.start().await;
+    bed.monocloud("mc", &simulator, merge_with(fast(), json!({"probePeriodSeconds": 86_400}))).await;
+    bed.enforce("inc", "mc", everybody()).await;
+    bed.policy_says("inc", "Ready", "False ProviderNotReady", &["PermissionDenied"]).await;
+    simulator.set(Faults::default());
+    let new = simulator.rotate_credentials();
+    bed.put_key("mc", &simulator, "apiKey", new.api_key.as_bytes()).await;
+    let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    assert_eq!(policy.count("enforced"), 30);
+}
+
 /// What was planned by another period is planned anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_of_a_period_holds_at_once() {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulators::{Action, CallFault, Faults, Handle, MonoCloud, Options, RateLimit, RetryAfter, When, monocloud};
 
-use crate::bed::{Bed, cutoff, fast};
+use crate::bed::{Bed, cutoff, fast, merge};
 
 /// A policy over the whole tenant of `provider`.
 pub fn everybody(provider: &str) -> Value {
@@ -74,6 +74,23 @@ async fn a_pause_that_the_tenant_names_holds_for_every_policy_and_object_and_is_
     for name in ["one", "two"] {
         bed.provider_until(name, "Ready", |p| p.condition("Ready") == "True Verified").await;
     }
+}
+
+/// Whom an object protects counts from its first verification on, which no policy makes for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_verification_that_is_throttled_leaves_nobody_unprotected() {
+    let simulator = tenant(10, vec![refuse("*", 1, None)]).await;
+    let protected = simulator.user_at(3).id;
+    let mut bed = Bed::new("unprotected").await;
+    bed.start().await;
+    let mut extra = fast();
+    merge(&mut extra, json!({"protectedUsers": [{"id": protected}]}));
+    bed.policy("inc", everybody("mc")).await;
+    bed.monocloud("mc", &simulator, extra).await;
+    enforced(&bed, "inc").await;
+    let requirements = simulator.requirements();
+    assert_eq!(requirements.len(), 9);
+    assert!(!requirements.contains_key(&protected));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,12 +27,20 @@ struct Stage {
 
 impl Stage {
     async fn new(name: &str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    /// The same with settings that are never those that are shipped.
+    async fn with(name: &str, settings: &[(&str, &str)]) -> Self {
         let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(60)).await;
         let mut bed = Bed::new(name).await;
         bed.behind_proxy().await;
         // A dead connection is noticed after 2 + 5 s, a call that is not answered after 2 s.
         bed.shorten("WATCH_TIMEOUT_SECONDS", 2);
         bed.shorten("CALL_TIMEOUT_SECONDS", 2);
+        for (name, value) in settings {
+            bed.set(name, value);
+        }
         bed.start().await;
         tenant.connect(&bed, "tenant", fast()).await;
         bed.grant("configmaps", "list").await;
@@ -92,6 +100,16 @@ impl Stage {
         self.bed.policy_until("listed", "the new key is used for a look", looked).await;
     }
 
+    /// Has a fault hit the watch of one kind, while the others are well, until every change is acted on.
+    async fn alone(&mut self, kind: &str, rule: Rule) {
+        let before = self.asked(kind);
+        self.proxy().rule(rule.on(kind));
+        let begun = || self.asked(kind) > before;
+        eventually("the watch is begun anew", &self.bed, async || begun()).await;
+        self.works().await;
+        self.proxy().clear_rules();
+    }
+
     fn asked(&self, template: &str) -> usize {
         self.proxy().records().iter().filter(|record| record.call.template == template).count()
     }
@@ -106,10 +124,8 @@ impl Stage {
 async fn each_watch_that_is_dropped_and_all_of_them_at_once_are_begun_anew() {
     let mut stage = Stage::new("dropped").await;
     for kind in KINDS {
-        stage.proxy().rule(Rule::new(Phase::AfterAnswer, Action::Reset).on(kind).first(2));
+        stage.alone(kind, Rule::new(Phase::AfterAnswer, Action::Reset).first(2)).await;
     }
-    stage.works().await;
-    stage.proxy().clear_rules();
     stage.proxy().reset_connections();
     stage.works().await;
     stage.nobody_twice();
@@ -119,10 +135,8 @@ async fn each_watch_that_is_dropped_and_all_of_them_at_once_are_begun_anew() {
 async fn connections_that_are_dead_without_an_end_are_noticed_each_alone_and_all_together() {
     let mut stage = Stage::new("dead").await;
     for kind in KINDS {
-        stage.proxy().rule(Rule::new(Phase::Before, Action::BlackHole).on(kind).first(1));
+        stage.alone(kind, Rule::new(Phase::Before, Action::BlackHole).first(1)).await;
     }
-    stage.works().await;
-    stage.proxy().clear_rules();
     // Open, silent, and never closed: only our own clock can tell.
     stage.proxy().strand_connections();
     let healed = Instant::now();
@@ -144,7 +158,7 @@ async fn what_has_expired_is_listed_anew_and_nobody_is_asked_twice() {
     stage.proxy().reset_connections();
     stage.works().await;
     stage.proxy().clear_rules();
-    assert!(stage.asked("list passwordreset.dev/passwordresetpolicies") > lists, "it was listed anew");
+    assert!(stage.asked("list passwordreset.dev/passwordresetpolicies") > lists + 1, "each time it was listed anew");
     // Or in the middle of a watch.
     let event = Bytes::from(json!({"type": "ERROR", "object": gone}).to_string());
     let times = Mutex::new(0);
@@ -195,6 +209,45 @@ async fn events_that_come_twice_late_or_in_another_order_mislead_nobody() {
     stage.proxy().reset_connections();
     stage.works().await;
     stage.nobody_twice();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_event_is_lost_is_found_by_the_list_that_comes_by_itself() {
+    let mut stage = Stage::with("lost", &[("WATCH_TIMEOUT_SECONDS", "2")]).await;
+    let lost = Arc::new(Mutex::new(0));
+    let counted = lost.clone();
+    // The watch hears how far it is, as by a bookmark, so that it never asks for that event again.
+    stage.proxy().rewrite_events(
+        |call: &Call| KINDS.contains(&call.template.as_str()),
+        move |_, line| {
+            let event: Value = serde_json::from_slice(&line).expect("an event");
+            if event["type"] == "BOOKMARK" {
+                return vec![line];
+            }
+            *counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            let object = &event["object"];
+            let bookmark = json!({"type": "BOOKMARK", "object": {"kind": object["kind"], "apiVersion": object["apiVersion"],
+                "metadata": {"resourceVersion": object["metadata"]["resourceVersion"], "name": "", "creationTimestamp": null},
+                "spec": object["spec"]}});
+            vec![Bytes::from(bookmark.to_string())]
+        },
+    );
+    stage.changes += 1;
+    let changes = stage.changes;
+    stage.put_list(changes).await;
+    let id = stage.tenant.simulator().user_at(59).id;
+    let mut spec = stage.tenant.policy("tenant", json!({}));
+    spec["targets"] =
+        json!([{"name": "one", "providerRef": {"name": "tenant"}, "scope": "Selected", "users": [{"id": id}]}]);
+    stage.bed.policy("unheard", spec).await;
+    let all_lost = || *lost.lock().unwrap_or_else(PoisonError::into_inner) >= 2;
+    eventually("both events are lost", &stage.bed, async || all_lost()).await;
+    stage.proxy().keep_events();
+    stage.bed.policy_until("unheard", "it is found", enforced).await;
+    let expected = i64::from(changes) + 1;
+    stage.bed.policy_until("listed", "the longer list is found", |p| p.count("enforced") == expected).await;
+    assert_eq!(required_again(stage.tenant.simulator()), 0);
+    assert_eq!(writes(stage.tenant.simulator()), changes as usize + 2, "each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use crate::controller::context::{Context, ProviderView};
 use crate::controller::provider::connect;
 use crate::controller::references::{self, AsRead, Content, Kind, Reference, Seen};
 use crate::controller::registry::{Connection, Entry, Protection, ProviderId};
+use crate::controller::tenant::Members;
 use crate::controller::wake::Dependant;
 use crate::plan::desired::{self, Desired, Fetched, ListUnavailable, SelectedKey, Sources, TargetTenant};
 use crate::plan::failure::{Health, Stop, grant_lines};
@@ -50,6 +51,8 @@ pub struct Target {
     pub suspension: Option<Suspension>,
     /// Its lists as they were read, as far as they are watched.
     pub lists: Vec<AsRead>,
+    /// Who counted for its tenant when it was asked whom they protect.
+    pub members: Option<Members>,
     /// What there is to work with.
     pub state: State,
 }
@@ -123,7 +126,16 @@ async fn target(
     });
     let health = entry.as_ref().map_or(Health::Unverified, |e| e.health.clone());
     let name = wanted.name.clone();
-    let mut target = Target { name, provider, tenant_id, health, suspension, lists: Vec::new(), state: State::NotYet };
+    let mut target = Target {
+        name,
+        provider,
+        tenant_id,
+        health,
+        suspension,
+        lists: Vec::new(),
+        members: None,
+        state: State::NotYet,
+    };
     let path = format!("spec.targets[{index}].providerRef");
     let Some(object) = object else {
         let off = matches!(id, ProviderId::Cluster(_)) && context.cluster_providers.is_none();
@@ -164,6 +176,7 @@ async fn target(
             return target;
         }
     };
+    target.members = Some(connection.tenant.members());
     let protected = match context.registry.protection(&named) {
         _ if has_unreadable(&named, &connection, context) => None,
         Protection::NotKnownYet => None,

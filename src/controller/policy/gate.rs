@@ -8,13 +8,20 @@ use crate::api::{PAUSED_ANNOTATION, PasswordResetPolicy};
 use crate::controller::context::{Context, ProviderView, Version};
 use crate::controller::references::AsRead;
 use crate::controller::registry::ProviderId;
+use crate::controller::tenant::Members;
 use crate::plan::guard::{self, Suspension, Switches};
 use crate::provider::Gate;
 
 /// Open as long as nothing has changed that the slice was begun with: this very policy, every provider object that names
-/// the tenant (whom they protect, whether they suspend it), and the lists of the target as they were read; and as long as
-/// this process is the one that acts.
-pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&ProviderView], lists: Vec<AsRead>) -> Gate {
+/// the tenant (whom they protect, whether they suspend it) and nobody besides, and the lists of the target as they were
+/// read; and as long as this process is the one that acts.
+pub fn gate(
+    context: &Arc<Context>,
+    policy: &PasswordResetPolicy,
+    named: &[&ProviderView],
+    members: Option<Members>,
+    lists: Vec<AsRead>,
+) -> Gate {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let (uid, generation) = (policy.uid(), policy.metadata.generation);
     let providers: Vec<(ProviderId, Version)> =
@@ -30,6 +37,7 @@ pub fn gate(context: &Arc<Context>, policy: &PasswordResetPolicy, named: &[&Prov
             && current.metadata.deletion_timestamp.is_none()
             && policy_suspension(&context, current).is_none()
             && providers.iter().all(|(id, version)| context.provider_version(id).as_ref() == Some(version))
+            && members.as_ref().is_none_or(Members::are_current)
             && lists.iter().all(AsRead::is_current)
     })
 }

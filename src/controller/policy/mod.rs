@@ -97,7 +97,8 @@ async fn work(
     let deadline = if acknowledged { Instant::now() + SLICE } else { Instant::now() };
     let slices = run.targets.iter_mut().zip(targets).map(|(target_run, mut target)| {
         let named = dereference::naming(&objects, target.tenant_id.as_deref());
-        let gate = gate::gate(context, policy, &named, std::mem::take(&mut target.lists));
+        let (members, lists) = (target.members.take(), std::mem::take(&mut target.lists));
+        let gate = gate::gate(context, policy, &named, members, lists);
         let described = &described;
         async move { slice::advance(target_run, target, described, context, &gate, deadline).await }
     });
@@ -151,11 +152,7 @@ async fn say(
     let mut next = next.min(report.speaks_again.unwrap_or(Duration::MAX));
     if due {
         let api = publish::namespaced::<PasswordResetPolicy>(&context.client, namespace);
-        let version = match publish::status(&api, policy, &report.status).await {
-            // Deleted in the meantime: there is nobody to tell.
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(next),
-            other => other?,
-        };
+        let Some(version) = publish::status(&api, policy, &report.status).await? else { return Ok(next) };
         run.written_version = version.parse().ok();
         run.written = Some(report.status);
         run.written_at = Some(Instant::now());

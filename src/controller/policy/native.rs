@@ -56,38 +56,50 @@ pub async fn advance(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> R
     }
 }
 
-/// A listing of the whole tenant that goes on from slice to slice: nothing is decided before its end.
+/// A listing of the whole tenant that goes on from slice to slice. Of each page only what it says is kept, and nothing is
+/// decided before the end.
 pub struct Roster {
     check: ListingCheck,
     cursor: Option<Cursor>,
-    accounts: Vec<Account>,
+    seen: Seen,
 }
 
-impl Roster {
-    fn new(max_pages: u32) -> Self {
-        let check = ListingCheck::new(&Listing::Tenant, max_pages);
-        Self { check, cursor: None, accounts: Vec::new() }
+/// What the pages of a roster have said so far.
+enum Seen {
+    /// Before the call: whether anybody is due, and how many are known to have changed.
+    Survey { due: bool, known_changed: u64 },
+    /// After it: whether it arrived.
+    Inquiry(Inquiry),
+}
+
+impl Seen {
+    fn page(&mut self, pass: &Pass, work: &mut Work<'_>, accounts: &[Account]) {
+        let now = work.now();
+        for account in accounts {
+            let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
+            match self {
+                Seen::Inquiry(inquiry) => inquiry.row(account, work.ledger.ledger.entry(&key).as_ref()),
+                Seen::Survey { due, known_changed } => {
+                    let facts = pass.facts(work, key, true);
+                    let decision = decide(account, &facts, &pass.rules, now);
+                    *due |= decision.verdict == Verdict::Require;
+                    // Stored with the intent: a mark that is there already would else be taken for one that the call set.
+                    if let Some(entry) = decision.record {
+                        work.ledger.ledger.record(key, entry);
+                    }
+                    let (entry, evidence) = (facts.entry.as_ref(), facts.evidence.as_ref());
+                    *known_changed += u64::from(is_known_changed(account, entry, evidence, pass.rules.cutoff));
+                }
+            }
+        }
     }
 }
 
 /// Looks at everybody before the call. Returns whether anybody is due, `None` where the deadline came first. *Errors*: a stop
 /// that says who would be hit who must not.
 async fn survey(pass: &mut Pass, work: &mut Work<'_>, tenant: &Tenant) -> Result<Option<bool>, Halt> {
-    let Some(rows) = everybody(pass, work).await? else { return Ok(None) };
-    let (mut due, mut known_changed) = (false, 0);
-    let now = work.now();
-    for account in &rows {
-        let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
-        let facts = pass.facts(work, key, true);
-        let decision = decide(account, &facts, &pass.rules, now);
-        due |= decision.verdict == Verdict::Require;
-        // Stored with the intent: a mark that is there already would else be taken for one that the call set.
-        if let Some(entry) = decision.record {
-            work.ledger.ledger.record(key, entry);
-        }
-        known_changed +=
-            u64::from(is_known_changed(account, facts.entry.as_ref(), facts.evidence.as_ref(), pass.rules.cutoff));
-    }
+    let seen = everybody(pass, work, || Seen::Survey { due: false, known_changed: 0 }).await?;
+    let Some(Seen::Survey { due, known_changed }) = seen else { return Ok(None) };
     let desired = &work.ready.desired;
     let refused = refused_because(&Circumstances {
         target: desired.index,
@@ -121,12 +133,10 @@ async fn send(work: &mut Work<'_>) -> Result<(), Halt> {
 /// Finds out by one listing what the recorded intent means, and records that.
 async fn inquire(pass: &mut Pass, work: &mut Work<'_>) -> Result<Progress, Halt> {
     let Some(intent) = work.ledger.ledger.everybody() else { return Ok(Progress::More) };
-    let Some(rows) = everybody(pass, work).await? else { return Ok(Progress::More) };
-    let mut inquiry = Inquiry::new(intent, std::mem::take(&mut pass.call_answered));
-    for account in &rows {
-        let key = AccountKey::new(&work.ready.connection.tenant.id, &account.id);
-        inquiry.row(account, work.ledger.ledger.entry(&key).as_ref());
-    }
+    let is_answered = pass.call_answered;
+    let seen = everybody(pass, work, || Seen::Inquiry(Inquiry::new(intent, is_answered))).await?;
+    let Some(Seen::Inquiry(inquiry)) = seen else { return Ok(Progress::More) };
+    pass.call_answered = false;
     let stage = match inquiry.outcome() {
         Outcome::Arrived => Some(EverybodyStage::Arrived),
         Outcome::SendAgain => None,
@@ -146,23 +156,28 @@ async fn record(work: &mut Work<'_>, stage: Option<EverybodyStage>) -> Result<()
     Ok(work.ledger.save().await?)
 }
 
-/// One complete listing of the tenant, or `None` where the deadline came first; the next slice goes on there.
-async fn everybody(pass: &mut Pass, work: &Work<'_>) -> Result<Option<Vec<Account>>, Halt> {
+/// What one complete listing of the tenant says, or `None` where the deadline came first; the next slice goes on there.
+async fn everybody(pass: &mut Pass, work: &mut Work<'_>, begin: impl Fn() -> Seen) -> Result<Option<Seen>, Halt> {
     while Instant::now() < work.deadline {
         if work.may_write && !(work.gate)() {
             return Err(Halt::Stopped);
         }
-        let max_pages = pass.max_pages;
-        let roster = pass.roster.get_or_insert_with(|| Roster::new(max_pages));
-        let page = work.provider().list(&Listing::Tenant, roster.cursor.as_ref()).await.map_err(Halt::Tenant)?;
+        let cursor = pass.roster.as_ref().and_then(|roster| roster.cursor.as_ref());
+        let page = work.provider().list(&Listing::Tenant, cursor).await.map_err(Halt::Tenant)?;
+        let mut roster = pass.roster.take().unwrap_or_else(|| Roster {
+            check: ListingCheck::new(&Listing::Tenant, pass.max_pages),
+            cursor: None,
+            seen: begin(),
+        });
         if let Err(fault) = roster.check.take(&page) {
             return Err(Halt::Tenant(ProviderError::new(ErrorKind::ResponseInvalid, "list users", fault.to_string())));
         }
-        roster.accounts.extend(page.accounts);
+        roster.seen.page(pass, work, &page.accounts);
         roster.cursor = page.next;
         if roster.cursor.is_none() {
-            return Ok(pass.roster.take().map(|roster| roster.accounts));
+            return Ok(Some(roster.seen));
         }
+        pass.roster = Some(roster);
     }
     Ok(None)
 }

@@ -66,6 +66,8 @@ pub struct Trouble {
     pub found: Option<Tally>,
     /// Nothing is tried before, whoever wakes the policy.
     pub until: Instant,
+    /// The fingerprint of the connection under which it was met: another credential is tried at once.
+    pub under: u64,
 }
 
 impl Trouble {

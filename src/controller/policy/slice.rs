@@ -73,7 +73,7 @@ pub async fn advance(
     gate: &Gate,
     deadline: Instant,
 ) -> Slice {
-    let Target { name, provider, tenant_id: _, health, suspension, lists: _, state } = target;
+    let Target { name, provider, tenant_id: _, health, suspension, lists: _, members: _, state } = target;
     let mut outcome = TargetOutcome { name, provider, health, suspension, stop: None, running: None, complete: None };
     let next = match state {
         State::NotYet => {
@@ -147,6 +147,9 @@ impl Driver<'_> {
         if run.stop.is_some() && run.stopped_under != Some(self.ready.entry.fingerprint) {
             (run.next_look, run.stops) = (None, 0);
         }
+        if run.trouble.as_ref().is_some_and(|trouble| trouble.under != self.ready.entry.fingerprint) {
+            (run.trouble, run.failures) = (None, 0);
+        }
         if run.pass.is_none()
             && let Some(next) = run.next_look
             && next > Instant::now()
@@ -160,9 +163,11 @@ impl Driver<'_> {
             run.looked = true;
             return schedule::STALLED_RETRY;
         }
-        // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first.
+        // A tenant that is throttled still answers, and its limiter keeps the pause; any other fault is probed first. The
+        // first verification is the object's own: until then whom it protects does not count.
         match &outcome.health {
-            Health::Ready | Health::NotReady { fault: ProviderFault::Throttled, .. } => {}
+            Health::Ready => {}
+            Health::NotReady { fault: ProviderFault::Throttled, .. } if self.ready.entry.verified_once => {}
             health @ (Health::Unverified | Health::NotReady { .. }) => {
                 let is_brief = matches!(health, Health::NotReady { fault, since, .. }
                     if fault.passes() && Timestamp::now().duration_since(*since) < KEPT_FOR);
@@ -190,11 +195,16 @@ impl Driver<'_> {
         match self.work(run, outcome, deadline).await {
             Ok(progress) => {
                 let is_over = matches!(progress, Progress::Complete);
-                if is_over || !run.trouble.as_ref().is_some_and(Trouble::outlives_progress) {
+                // A slice that has only waited for a pause to end has heard nothing.
+                let limiter = &self.ready.connection.tenant.limiter;
+                let has_heard = limiter.blocked_for().is_none() && limiter.absent_for().is_none();
+                if is_over || has_heard && !run.trouble.as_ref().is_some_and(Trouble::outlives_progress) {
                     (run.failures, run.trouble) = (0, None);
                 }
                 (run.stop, run.stops) = (None, 0);
-                self.answered();
+                if is_over || has_heard {
+                    self.answered();
+                }
                 self.go_on(run, progress)
             }
             Err(halt) => self.halted(run, halt).await,
@@ -388,7 +398,7 @@ impl Driver<'_> {
             Halt::Fenced => {
                 tracing::warn!(
                     policy = self.policy.name,
-                    "the ledger was written by another operator; it is read again"
+                    "the ledger was written by another operator, or by a write of ours whose answer was lost; it is read again"
                 );
                 (run.pass, run.ledger) = (None, None);
                 self.pause(run)
@@ -433,11 +443,19 @@ impl Driver<'_> {
             run.pass = None;
         }
         let since = run.trouble.as_ref().map_or(Timestamp::now(), |trouble| trouble.since);
-        let wait = self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)));
+        let wait = if fault.passes() {
+            self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)))
+        } else {
+            // A probe that is answered well does not show that a pass will be: such a tenant rests ever longer.
+            run.failures = run.failures.saturating_add(1);
+            let capabilities = self.ready.connection.provider.capabilities();
+            schedule::probe_pause(self.ready.spec.probe_period_seconds, run.failures, capabilities)
+        };
         // A tenant that is throttled keeps its pace by its limiter.
         if fault != ProviderFault::Throttled {
             let until = Instant::now() + wait;
-            run.trouble = Some(Trouble { fault, message: error.to_string(), since, found, until });
+            let (message, under) = (error.to_string(), self.ready.entry.fingerprint);
+            run.trouble = Some(Trouble { fault, message, since, found, until, under });
         }
         if self.context.registry.fault(
             &self.ready.id,

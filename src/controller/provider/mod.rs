@@ -131,7 +131,9 @@ where
         if let Some(rest) = context.said.undone(subject, &report.status) {
             return Ok(Action::requeue(rest));
         }
-        publish::status(api, object, &report.status).await?;
+        if publish::status(api, object, &report.status).await?.is_none() {
+            return Ok(Action::await_change());
+        }
         context.said.put(subject, &report.status);
     }
     publish::events(context, kind, object, &report.events).await;

@@ -70,25 +70,28 @@ pub(super) async fn require(
     if facts.protected || facts.own || facts.excluded {
         return Sent::NotDue(row.account.clone());
     }
-    if !(is_fresh(row.received.elapsed()) && tenant.claim(key, row.received)) {
-        match provider.read(id).await {
+    let claim = if is_fresh(row.received.elapsed()) { tenant.claim(key, row.received) } else { None };
+    let claim = match claim {
+        Some(claim) => claim,
+        None => match provider.read(id).await {
             Ok(account) => {
                 if shielded(&account) || decide(&account, facts, rules, now).verdict != Verdict::Require {
                     return Sent::NotDue(account);
                 }
-                if !tenant.claim(key, Instant::now()) {
-                    return Sent::Later;
+                match tenant.claim(key, Instant::now()) {
+                    Some(claim) => claim,
+                    None => return Sent::Later,
                 }
             }
             Err(error) if error.is_not_found() => return missing(provider, id).await,
             Err(error) if error.concerns_tenant() => return Sent::Unsent(error),
             Err(error) if error.is_unreadable() => return Sent::Unreadable,
             Err(_) => return Sent::Refused(Refusal::Forbidden),
-        }
-    }
+        },
+    };
     let sent = send_one(provider, id, gate).await;
     if let Sent::Unsent(_) | Sent::Unreadable = &sent {
-        tenant.release(&key);
+        tenant.release(claim);
     }
     sent
 }

@@ -69,12 +69,13 @@ impl Pass {
                 }
                 Some(Err(error)) if error.concerns_tenant() => {
                     let key = work.account_key(&id);
-                    if !error.is_an_answer() || !self.stumbles_again(key) {
-                        self.sessions.push_front(id);
-                    } else {
+                    if fuse.blown().is_none() && self.stumbles_again(key) {
+                        tracing::debug!(%error, "sessions of one account were not ended");
                         self.sessions_kept.insert(key);
+                    } else {
+                        self.sessions.push_front(id);
+                        halt = Some(error);
                     }
-                    halt = Some(error);
                 }
                 // This account's sessions are tried again by the next pass, since its bit is not set.
                 Some(Err(error)) => {
