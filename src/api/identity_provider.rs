@@ -299,7 +299,7 @@ pub struct PingOne {
     )]
     pub auth_url: Option<String>,
     /// The Secret with the keys clientID and clientSecret of a worker application whose token endpoint authentication
-    /// method is Client Secret Basic, which is the default.
+    /// method is Client Secret Basic, which is the default, or Client Secret Post.
     pub credentials_secret_ref: SecretRef,
 }
 

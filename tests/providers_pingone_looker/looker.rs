@@ -4,7 +4,9 @@ use password_reset_operator::plan::observed::{
 use password_reset_operator::plan::step::Step;
 use password_reset_operator::provider::looker::{CAPABILITIES, Looker, LookerConfig};
 use password_reset_operator::provider::{ErrorKind, Provider};
-use simulators::looker::{FORCE_ALL, LIST_USERS, LOGIN, PATCH_CREDENTIAL, READ_USER, SEARCH_CREDENTIALS, SEARCH_USERS};
+use simulators::looker::{
+    FORCE_ALL, LIST_USERS, LOGIN, ME, PATCH_CREDENTIAL, READ_USER, SEARCH_CREDENTIALS, SEARCH_USERS,
+};
 use simulators::{
     Action, CallFault, Class, Effect, Faults, Handle, Options, Paging, PagingHeaders, Play, Population, Share, Trap,
     When,
@@ -309,7 +311,7 @@ async fn awkward_answers_are_never_taken_for_nobody() {
 
 #[tokio::test]
 async fn a_write_without_a_clear_answer_is_left_open_and_not_repeated() {
-    for action in [Action::Reset, Action::Status(500), Action::Html, Action::CutShort, Action::Empty] {
+    for action in [Action::Reset, Action::Status(500), Action::Html, Action::CutShort] {
         let calls = vec![CallFault::always(PATCH_CREDENTIAL, When::After, action.clone())];
         let simulator = start(Options::ordinary(1).faults(Faults { calls, ..Faults::default() })).await;
         let provider = connect(&simulator);
@@ -318,6 +320,36 @@ async fn a_write_without_a_clear_answer_is_left_open_and_not_repeated() {
         assert!(error.effect_unknown, "{action:?}: {error}");
         assert_eq!(simulator.count(PATCH_CREDENTIAL), 1, "{action:?}");
         assert_eq!(provider.read_back(&id).await.unwrap().mark, Mark::Marked);
+    }
+}
+
+#[tokio::test]
+async fn a_success_without_a_body_is_a_write_that_has_to_be_read_back() {
+    let calls = vec![CallFault::always(PATCH_CREDENTIAL, When::After, Action::Empty)];
+    let simulator = start(Options::ordinary(1).faults(Faults { calls, ..Faults::default() })).await;
+    let provider = connect(&simulator);
+    let id = AccountId(simulator.user_at(0).id);
+    let applied = provider.apply(&Step::RequireChange(id.clone()), &open()).await.unwrap();
+    assert_eq!((applied.written, applied.seen), (true, None));
+    assert_eq!(provider.read_back(&id).await.unwrap().mark, Mark::Marked);
+}
+
+#[tokio::test]
+async fn an_api_user_that_looker_does_not_show_is_said_to_be_unknown() {
+    let calls = vec![CallFault::always(ME, When::Before, Action::Status(404))];
+    let simulator = start(Options::ordinary(7).faults(Faults { calls, ..Faults::default() })).await;
+    let tenant = connect(&simulator).verify(false).await.unwrap();
+    assert_eq!((tenant.own_account, tenant.own_account_has_password), (None, None));
+    assert!(matches!(tenant.enforceable, Enforceable::Unknown(why) if why.contains("exclude it")));
+}
+
+#[tokio::test]
+async fn whether_an_api_user_that_shows_no_credential_has_one_its_own_resource_tells() {
+    for api_user_has_credential in [false, true] {
+        let mut options = Options::ordinary(7).faults(Faults { sparse_rows: true, ..Faults::default() });
+        options.api_user_has_credential = api_user_has_credential;
+        let tenant = connect(&start(options).await).verify(false).await.unwrap();
+        assert_eq!(tenant.own_account_has_password, Some(api_user_has_credential));
     }
 }
 
@@ -385,7 +417,9 @@ async fn where_users_show_no_credential_its_own_resource_tells() {
     for row in rows(&provider, &Listing::Tenant).await.unwrap() {
         let Some(user) = simulator.user(&row.id.0).filter(|user| user.class != Class::ApiUser) else { continue };
         assert_eq!(row.credential, Credential::NotGiven);
+        let before = simulator.counters().total();
         let account = provider.complete(row).await.unwrap();
+        assert_eq!(simulator.counters().total(), before + 1, "only what is missing is asked for");
         let wanted = match user.class {
             Class::NoPassword => (Credential::NoPassword, Mark::NotGiven),
             Class::AlreadyMarked => (Credential::Local, Mark::Marked),

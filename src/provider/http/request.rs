@@ -52,10 +52,14 @@ impl Request {
         Self { kind: Kind::Write(gate.clone()), ..Self::read(operation, method, url) }
     }
 
-    /// Adds encoded query parameters.
+    /// Adds encoded query parameters. A space is `%20`, which every server reads as one; `+` is one in forms only
+    /// (RFC 3986 section 2.2).
     pub fn query(mut self, parameters: &[(&str, &str)]) -> Self {
         if !parameters.is_empty() {
-            self.url.query_pairs_mut().extend_pairs(parameters);
+            let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+            let text = text.replace('+', "%20");
+            let query = self.url.query().map_or_else(|| text.clone(), |before| format!("{before}&{text}"));
+            self.url.set_query(Some(&query));
         }
         self
     }

@@ -39,6 +39,12 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Some(bounded(text.parse().unwrap_or(u64::MAX)));
     }
+    // RFC 9110 section 10.2.3 knows whole seconds only; a part of one counts as a whole one.
+    if let Some((whole, part)) = text.split_once('.')
+        && [whole, part].iter().all(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Some(bounded(whole.parse().unwrap_or(u64::MAX).saturating_add(1)));
+    }
     let until = http_date(text)?;
     let seconds = until.as_second().saturating_sub(date(headers).unwrap_or(now).as_second());
     Some(bounded(u64::try_from(seconds).unwrap_or(0)))
@@ -67,6 +73,7 @@ mod tests {
     fn seconds_and_dates_are_read() {
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(read("6.2"), Some(Duration::from_secs(7)));
         assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(read("Sunday, 06-Nov-94 08:50:07 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(read("Sun Nov  6 08:50:07 1994"), Some(Duration::from_secs(30)));
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn garbage_is_no_pause() {
-        for bad in ["", "-1", "soon", "1.5", "1e3"] {
+        for bad in ["", "-1", "soon", "1.", ".5", "1e3"] {
             assert_eq!(read(bad), None, "{bad:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now()), None);

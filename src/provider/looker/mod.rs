@@ -264,12 +264,37 @@ impl Looker {
         Ok(account)
     }
 
+    /// The API user, and whether it has an e-mail credential as far as that is told. `None` where Looker does not show it.
+    async fn own_account(&self) -> Result<Option<(AccountId, Option<bool>)>, ProviderError> {
+        let about = About::Instance("read its own user");
+        let own = match self.get::<User>(VERIFY, about, &["user"], "id,credentials_email(user_id)").await {
+            Ok((own, _)) => own,
+            // Who may do nothing at all is refused the next call of a verification as well.
+            Err(error) if error.is_refusal() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut has_password = own.has_email_credential();
+        if has_password.is_none() {
+            let segments = ["users", own.id.as_str(), "credentials_email"];
+            has_password = match self.get::<EmailCredential>(VERIFY, About::Read, &segments, "user_id").await {
+                Ok(_) => Some(true),
+                Err(error) if error.is_not_found() => Some(false),
+                Err(error) if error.is_refusal() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(Some((AccountId(own.id), has_password)))
+    }
+
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
         let url = self.base.url(REQUIRE, &["users", &id.0, "credentials_email"])?;
         let request = Request::write(REQUIRE, Method::PATCH, url, gate)
             .query(&[("fields", CREDENTIAL_FIELDS)])
             .json(&json!({"forced_password_reset_at_next_login": true}))?;
         let response = self.send(request, About::Write).await?;
+        if response.body().is_empty() {
+            return Ok(Applied { written: true, seen: None });
+        }
         let credential: EmailCredential = response.json()?;
         let seen = credential.shows_requirement(&id.0).then(|| credential.account(&id.0, response.answered_at));
         Ok(Applied { written: true, seen })
@@ -336,9 +361,7 @@ impl Provider for Looker {
         if fresh_token {
             self.http.forget_token().await;
         }
-        let (own, _) = self
-            .get::<User>(VERIFY, About::Instance("read its own user"), &["user"], "id,credentials_email(user_id)")
-            .await?;
+        let own = self.own_account().await?;
         let request = Request::get(VERIFY, self.base.url(VERIFY, &["users"])?).query(&[
             ("fields", "id"),
             ("sorts", "id"),
@@ -354,9 +377,16 @@ impl Provider for Looker {
             id: self.base.origin().to_string(),
             name: None,
             users: wire::total(&users.headers),
-            own_account_has_password: own.has_email_credential(),
-            own_account: Some(AccountId(own.id)),
-            enforceable: Enforceable::Yes,
+            own_account_has_password: own.as_ref().and_then(|(_, has_password)| *has_password),
+            enforceable: match own {
+                Some(_) => Enforceable::Yes,
+                None => Enforceable::Unknown(
+                    "Looker does not show the API user to itself, so that it is not left out by itself: exclude it where \
+                     it has an e-mail credential"
+                        .to_owned(),
+                ),
+            },
+            own_account: own.map(|(id, _)| id),
         })
     }
 
@@ -460,12 +490,12 @@ impl Provider for Looker {
     }
 
     async fn complete(&self, row: Account) -> Result<Account, ProviderError> {
-        let lacks = match row.credential {
-            Credential::NotGiven => true,
-            Credential::Local => row.mark == Mark::NotGiven || row.disabled.is_none(),
-            Credential::NoPassword | Credential::Federated | Credential::Service => false,
-        };
-        if lacks { self.read(&row.id).await } else { Ok(row) }
+        match row.credential {
+            Credential::NotGiven | Credential::Local if row.disabled.is_none() => self.read(&row.id).await,
+            Credential::NotGiven => self.with_credential(row).await,
+            Credential::Local if row.mark == Mark::NotGiven => self.with_credential(row).await,
+            _ => Ok(row),
+        }
     }
 
     async fn read(&self, id: &AccountId) -> Result<Account, ProviderError> {

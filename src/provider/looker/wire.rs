@@ -10,16 +10,16 @@ use serde::{Deserialize, Deserializer};
 
 use crate::plan::observed::{Account, ChangeTime, Credential, Mark, SignIn};
 use crate::provider::ErrorKind;
-use crate::provider::http::{NextLink, next_link, short};
+use crate::provider::http::{Listed, NextLink, next_link, short};
 
 /// The members of a credential that are asked for. Never all of them: two of the others are live one-time secrets.
 pub(super) const CREDENTIAL_FIELDS: &str =
     "user_id,email,created_at,logged_in_at,is_disabled,forced_password_reset_at_next_login";
 /// The members of a user that are asked for.
-pub(super) const USER_FIELDS: &str = "id,email,is_disabled,is_service_account,embed_user,\
+pub(super) const USER_FIELDS: &str = "id,email,is_disabled,is_service_account,\
      credentials_email(user_id,email,created_at,logged_in_at,is_disabled,forced_password_reset_at_next_login),\
      credentials_saml(type),credentials_ldap(type),credentials_google(type),credentials_oidc(type),\
-     credentials_looker_openid(type)";
+     credentials_looker_openid(type),credentials_embed(type)";
 
 /// A member that can be missing, null, or given.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
@@ -92,7 +92,6 @@ pub(super) struct User {
     email: Option<String>,
     is_disabled: Option<bool>,
     is_service_account: Option<bool>,
-    embed_user: Option<bool>,
     #[serde(default, deserialize_with = "given")]
     credentials_email: Option<Option<EmailCredential>>,
     credentials_saml: Option<OtherCredential>,
@@ -100,6 +99,7 @@ pub(super) struct User {
     credentials_google: Option<OtherCredential>,
     credentials_oidc: Option<OtherCredential>,
     credentials_looker_openid: Option<OtherCredential>,
+    credentials_embed: Option<Listed<OtherCredential>>,
 }
 
 /// A group.
@@ -144,7 +144,8 @@ impl User {
             Some(None) => account.credential = Credential::NoPassword,
             Some(Some(credential)) => credential.fill(&mut account),
         }
-        if self.is_service_account == Some(true) || self.embed_user == Some(true) {
+        let is_embedded = self.credentials_embed.is_some_and(|embedded| !embedded.0.is_empty());
+        if self.is_service_account == Some(true) || is_embedded {
             account.credential = Credential::Service;
         }
         account

@@ -199,6 +199,9 @@ impl MonoCloud {
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
         let url = self.base.url(REQUIRE, &["users", &id.0, "password", "force_reset"])?;
         let response = self.send(Request::write(REQUIRE, Method::POST, url, gate), About::Account).await?;
+        if response.body().is_empty() {
+            return Ok(Applied { written: true, seen: None });
+        }
         let user: User = response.json()?;
         // A success without the mark, or about somebody else, proves nothing: the caller reads the account then.
         let seen = user.account(Depth::Whole, response.answered_at).ok();

@@ -131,8 +131,9 @@ impl PingOne {
             &config.client_id,
             config.client_secret,
             ClientAuth::Basic,
+            Some(ClientAuth::Body),
             "check clientID, clientSecret and workerEnvironmentID, and that the worker application is enabled and uses \
-             the token auth method Client Secret Basic",
+             the token auth method Client Secret Basic or Client Secret Post",
         );
         let http = Http::new(settings, Auth::bearer(source, token_is_refused))?;
         let page_size = config.page_size.clamp(1, LARGEST_PAGE).to_string();
@@ -177,18 +178,19 @@ impl PingOne {
         Ok((response.json()?, response))
     }
 
-    /// One page of a collection and, where there is a next one, its address.
+    /// One page of the collection at `segments` and, where there is a next one, its address.
     async fn page<T: DeserializeOwned>(
         &self,
         operation: &'static str,
         about: About,
-        name: &str,
+        segments: &[&str],
         request: Request,
     ) -> Result<(Rows<T>, Option<Url>, Response), ProviderError> {
+        let name = segments.last().copied().unwrap_or_default();
         let response = self.send(request, about).await?;
         let missing = || response.error(ErrorKind::ResponseInvalid, "the answer holds no such list");
         let rows = response.json::<Collection<T>>()?.rows(name).ok_or_else(missing)?;
-        let here = self.url(operation, &[name])?;
+        let here = self.url(operation, segments)?;
         let next = match &rows.next {
             Some(link) => Some(self.http.same_origin(operation, &here, link)?),
             None => None,
@@ -204,11 +206,10 @@ impl PingOne {
         segments: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Vec<(T, Timestamp)>, ProviderError> {
-        let name = segments.last().copied().unwrap_or_default();
         let mut request = Request::get(operation, self.url(operation, segments)?).query(query);
         let (mut all, mut past) = (Vec::new(), Past::start());
         for _ in 0..MOST_PAGES {
-            let (page, next, response) = self.page::<T>(operation, about, name, request).await?;
+            let (page, next, response) = self.page::<T>(operation, about, segments, request).await?;
             let step = past.step(&page.rows);
             all.extend(page.rows.into_iter().map(|row| (row, response.answered_at)));
             if all.len() > MOST_ROWS {
@@ -312,8 +313,7 @@ fn circles(operation: &'static str) -> ProviderError {
 }
 
 fn token_is_refused(response: &Response) -> bool {
-    let status = response.status.as_u16();
-    status == 401 && Refusal::parse(response.body()).refuses_token(status)
+    response.status.is_client_error() && Refusal::parse(response.body()).refuses_token(response.status.as_u16())
 }
 
 /// What the pages of a listing looked like so far, to notice one that never ends.
@@ -362,22 +362,22 @@ impl Provider for PingOne {
         if fresh_token {
             self.http.forget_token().await;
         }
-        // A worker application may look after users without seeing the environment itself; only its name is lost then.
         let name = match self.get::<Named>(VERIFY, About::Tenant("read the environment"), &[]).await {
             Ok((environment, response)) if !environment.id.eq_ignore_ascii_case(&self.environment_id) => {
                 return Err(response.error(ErrorKind::ResponseInvalid, "the answer is about another environment"));
             }
             Ok((environment, _)) => environment.name,
-            Err(error) if error.kind == ErrorKind::PermissionDenied => None,
+            // What only the name is lost to stops nobody; the list of users tells whether the environment is there.
+            Err(error) if error.is_refusal() || error.is_unreadable() || error.kind == ErrorKind::Unsupported => None,
             Err(error) => return Err(error),
         };
         let request = Request::get(VERIFY, self.url(VERIFY, &["users"])?).query(&[("limit", "1")]);
-        let (page, _, _) = self.page::<User>(VERIFY, About::Tenant("list users"), "users", request).await?;
+        let (page, _, _) = self.page::<User>(VERIFY, About::Tenant("list users"), &["users"], request).await?;
         if let Some(user) = page.rows.first() {
             let about = About::Member("read password states");
             match self.get::<Password>(VERIFY, about, &["users", &user.id, "password"]).await {
-                // Deleted between two calls.
-                Err(error) if error.kind == ErrorKind::NotFound => {}
+                // Deleted between two calls, or refused for what this one user is: nothing is said of the others.
+                Err(error) if error.kind != ErrorKind::PermissionDenied && !error.concerns_tenant() => {}
                 other => {
                     other?;
                 }
@@ -413,7 +413,7 @@ impl Provider for PingOne {
                 (Past::start(), Request::get(LIST, self.url(LIST, &["users"])?).query(&query))
             }
         };
-        let (page, next, response) = self.page::<User>(LIST, About::Tenant("list users"), "users", request).await?;
+        let (page, next, response) = self.page::<User>(LIST, About::Tenant("list users"), &["users"], request).await?;
         let next = match next {
             None => None,
             Some(next) => Some(past.step(&page.rows).ok_or_else(|| circles(LIST))?.cursor(&next)),

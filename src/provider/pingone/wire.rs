@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::plan::observed::{Account, AccountId, ChangeTime, Credential, Mark, SignIn};
+use crate::plan::observed::{Account, AccountId, ChangeTime, Credential, Mark};
 use crate::provider::ErrorKind;
 use crate::provider::http::{Listed, bounded, parse, short, short_id, vendor_code};
 
@@ -20,15 +20,15 @@ use crate::provider::http::{Listed, bounded, parse, short, short_id, vendor_code
 #[derive(Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 pub(super) struct Collection<T> {
-    #[serde(rename = "_links")]
-    links: Links,
+    #[serde(default, rename = "_links")]
+    links: Option<Links>,
     #[serde(rename = "_embedded")]
     embedded: Option<HashMap<String, Listed<T>>>,
     count: Option<i64>,
     size: Option<i64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Links {
     next: Option<Link>,
 }
@@ -48,15 +48,17 @@ pub(super) struct Rows<T> {
 impl<T> Collection<T> {
     /// The rows under `name`; `None` where the page holds no such list, which is not the same as an empty one.
     pub fn rows(self, name: &str) -> Option<Rows<T>> {
-        // Other writers of HAL leave out what holds nothing.
-        let rows = match self.embedded {
-            Some(mut embedded) => embedded.remove(name)?.0,
-            None if self.size == Some(0) => Vec::new(),
+        // Other writers of HAL leave out what holds nothing. Without links nobody knows that a listing ends here.
+        let is_empty = self.size == Some(0) || self.count == Some(0);
+        let rows = match self.embedded.and_then(|mut embedded| embedded.remove(name)) {
+            Some(rows) => rows.0,
+            None if is_empty => Vec::new(),
             None => return None,
         };
+        let links = self.links.or_else(|| is_empty.then(Links::default))?;
         Some(Rows {
             rows,
-            next: self.links.next.map(|link| link.href),
+            next: links.next.map(|link| link.href),
             total: self.count.and_then(|count| u64::try_from(count).ok()),
         })
     }
@@ -115,7 +117,6 @@ pub(super) struct User {
     enabled: Option<bool>,
     account: Option<AccountState>,
     identity_provider: Option<IdentityProvider>,
-    last_sign_on: Option<LastSignOn>,
 }
 
 #[derive(Deserialize)]
@@ -127,11 +128,6 @@ struct AccountState {
 struct IdentityProvider {
     #[serde(rename = "type")]
     kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct LastSignOn {
-    at: Option<String>,
 }
 
 impl User {
@@ -149,9 +145,6 @@ impl User {
         };
         if self.identity_provider.and_then(|idp| idp.kind).is_some_and(|kind| kind != "PING_ONE") {
             account.credential = Credential::Federated;
-        }
-        if let Some(at) = self.last_sign_on.and_then(|sign_on| sign_on.at).as_deref().and_then(time) {
-            account.sign_in = SignIn::At(at);
         }
         account
     }
@@ -308,10 +301,10 @@ impl Refusal {
         self.codes.iter().any(|known| known == code)
     }
 
-    /// Whether the answer says that the token is bad. A 401 may also mean a missing permission, and another token would
-    /// not help then.
+    /// Whether the answer says that the token is bad: by its code, whatever the status. A 401 may also mean a missing
+    /// permission, and another token would not help then.
     pub fn refuses_token(&self, status: u16) -> bool {
-        status == 401 && !self.has("INSUFFICIENT_PERMISSIONS")
+        self.has("INVALID_TOKEN") || (status == 401 && !self.has("INSUFFICIENT_PERMISSIONS"))
     }
 
     /// What the refusal means, and a sentence about it. `None` where the status says it all.
@@ -388,11 +381,11 @@ impl Refusal {
     }
 }
 
-/// `innerError.retryAfter`: seconds, as a number or a text.
+/// `innerError.retryAfter`: seconds, as a number or a text; a part of one counts as a whole one.
 fn pause(inner: &Value) -> Option<Duration> {
     let value = inner.get("retryAfter")?;
-    let seconds = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
-    Some(bounded(seconds))
+    let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|seconds| *seconds >= 0.0)?;
+    Some(bounded(seconds.ceil() as u64))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use wiremock::matchers::{header, header_exists, method, path};
+use wiremock::matchers::{body_string_contains, header, header_exists, method, path};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
 use super::super::address::AddressRules;
@@ -33,7 +33,14 @@ fn settings_for(base: &Base) -> HttpSettings {
 
 fn source(server: &MockServer) -> TokenSource {
     let url = base(server).url("test", &["token"]).unwrap();
-    TokenSource::client_credentials(url, "id", SecretString::from("s3cret"), ClientAuth::Basic, "check the Secret")
+    TokenSource::client_credentials(
+        url,
+        "id",
+        SecretString::from("s3cret"),
+        ClientAuth::Basic,
+        None,
+        "check the Secret",
+    )
 }
 
 fn bearer(server: &MockServer) -> Http {
@@ -202,6 +209,40 @@ async fn requests_and_tokens_outside_the_allowed_origins_are_never_sent() {
     let auth = Auth::bearer(source(&other), is_unauthorized);
     assert_eq!(Http::new(settings(&server), auth).unwrap_err().kind, ErrorKind::EndpointRefused);
     assert!(other.received_requests().await.unwrap().is_empty());
+}
+
+#[test]
+fn a_space_in_a_query_is_no_plus() {
+    let url = Url::parse("https://a.example/users?limit=2").unwrap();
+    let request = Request::get("list", url).query(&[("filter", r#"name eq "a+b c""#), ("x", "")]);
+    assert_eq!(request.url.query(), Some("limit=2&filter=name%20eq%20%22a%2Bb%20c%22&x="));
+}
+
+#[tokio::test]
+async fn an_application_that_wants_its_secret_in_the_body_gets_it_there_from_then_on() {
+    let server = MockServer::start().await;
+    let refusal = ResponseTemplate::new(401).set_body_json(json!({"error": "invalid_client"}));
+    let token = ResponseTemplate::new(200).set_body_json(json!({"access_token": "t1", "expires_in": 3600}));
+    Mock::given(path("/token"))
+        .and(header_exists("authorization"))
+        .respond_with(refusal)
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/token"))
+        .and(body_string_contains("client_secret=s3cret"))
+        .respond_with(token)
+        .mount(&server)
+        .await;
+    answer(&server, ResponseTemplate::new(200)).await;
+    let url = base(&server).url("test", &["token"]).unwrap();
+    let (secret, body) = (SecretString::from("s3cret"), Some(ClientAuth::Body));
+    let source = TokenSource::client_credentials(url, "id", secret, ClientAuth::Basic, body, "");
+    let http = Http::new(settings(&server), Auth::bearer(source, is_unauthorized)).unwrap();
+    for _ in 0..2 {
+        assert!(http.send(get(&server)).await.unwrap().status.is_success());
+        http.forget_token().await;
+    }
 }
 
 #[tokio::test]

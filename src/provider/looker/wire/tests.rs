@@ -13,7 +13,7 @@ fn account(json: &str) -> Account {
 #[test]
 fn a_user_with_an_email_credential_is_local_and_shows_everything() {
     let account = account(
-        r#"{"id": "17", "email": "bob@corp.example", "is_disabled": false, "is_service_account": false, "embed_user": false,
+        r#"{"id": "17", "email": "bob@corp.example", "is_disabled": false, "is_service_account": false, "credentials_embed": [],
         "credentials_email": {"user_id": "17", "email": "bob@corp.example", "created_at": "2021-01-02T03:04:05.000+00:00",
         "logged_in_at": "2021-11-09T16:11:29.000+00:00", "is_disabled": false, "forced_password_reset_at_next_login": true},
         "credentials_saml": null}"#,
@@ -40,8 +40,8 @@ fn no_credential_is_told_apart_from_no_word_about_it() {
 
 #[test]
 fn service_accounts_and_embed_users_are_nobodys_password() {
-    for flag in ["is_service_account", "embed_user"] {
-        let json = format!(r#"{{"id": "1", "{flag}": true, "credentials_email": {{}}}}"#);
+    for flag in [r#""is_service_account": true"#, r#""credentials_embed": [{"type": "embed"}]"#] {
+        let json = format!(r#"{{"id": "1", {flag}, "credentials_email": {{}}}}"#);
         assert_eq!(account(&json).credential, Credential::Service, "{flag}");
     }
 }

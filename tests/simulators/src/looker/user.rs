@@ -28,7 +28,6 @@ pub(crate) fn body(world: &World, index: u32, state: State) -> Value {
         "email": has_email.then(|| people.email(index)),
         "is_disabled": state.disabled,
         "is_service_account": class == Class::ServiceAccount,
-        "embed_user": class == Class::Embed,
         "verified_looker_employee": false,
         "presumed_looker_employee": false,
         "credentials_email": credential,
