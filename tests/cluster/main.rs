@@ -26,6 +26,7 @@ mod drift;
 mod modes;
 mod native;
 mod once;
+mod priority;
 mod providers;
 mod references;
 mod refused;
