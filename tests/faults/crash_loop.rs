@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Faults, Options, PingOne, pingone};
+use simulators::{Action, CallFault, Faults, MonoCloud, Options, PingOne, When, pingone};
 
 use crate::bed::Bed;
 use crate::throttled::{enforced, everybody};
@@ -77,4 +77,36 @@ async fn a_refused_login_is_not_tried_again_by_every_new_process() {
     let data = json!({"clientID": credentials.client_id, "clientSecret": credentials.client_secret});
     bed.secret("tenant", json!({"passwordreset.dev/allowed-origins": origins}), json!({}), data).await;
     enforced(&bed, "inc").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_process() {
+    const STARTS: u64 = 4;
+    let (content_type, body) = ("application/problem+json".to_owned(), "{}".to_owned());
+    let headers = vec![("retry-after".to_owned(), "120".to_owned())];
+    let paused = Action::Answer { status: 429, content_type, body, headers };
+    // A pause costs each process one request, an outage five and the probes of the seconds after them.
+    for (name, action, most) in [("paused", paused, 1), ("outage", Action::Reset, 5 + 3)] {
+        let calls = vec![CallFault::always("*", When::Before, action)];
+        let simulator = MonoCloud::start(Options::ordinary(5).faults(Faults { calls, ..Faults::default() })).await;
+        let simulator = simulator.expect("a simulator");
+        let mut bed = Bed::new(name).await;
+        bed.start().await;
+        for n in 0..3 {
+            bed.monocloud(&format!("object-{n}"), &simulator, json!({})).await;
+            bed.policy(&format!("policy-{n}"), everybody(&format!("object-{n}"))).await;
+        }
+        bed.provider_until("object-0", "not ready", |p| p.condition("Ready").starts_with("False")).await;
+        let before = simulator.counters().total();
+        for _ in 0..STARTS {
+            bed.kill();
+            bed.start().await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+        let asked = simulator.counters().total() - before;
+        assert!(asked <= STARTS * most, "{name}: {asked} requests of {STARTS} processes");
+        simulator.set(Faults::default());
+        enforced(&bed, "policy-0").await;
+        assert!(simulator.requirements().values().all(|times| *times == 1), "{name}");
+    }
 }

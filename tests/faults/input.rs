@@ -116,15 +116,18 @@ async fn what_is_written_stays_small_however_large_the_object_is() {
         json!({"type": format!("Other{number}"), "status": "True", "reason": "Noise", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z"})
     };
-    // A list of conditions has no bound in Kubernetes but the size of the object.
-    let others: Vec<Value> = (0..10_000).map(condition).collect();
-    let filled = json!({"status": {"conditions": others}});
-    let filled = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(filled)).await;
-    let foreign = filled.is_ok();
+    let fill = |count: usize| {
+        let others: Vec<Value> = (0..count).map(condition).collect();
+        Patch::Merge(json!({"status": {"conditions": others}}))
+    };
+    api.patch_status(&name, &PatchParams::default(), &fill(10_000)).await.expect_err("the CRD bounds the list");
+    api.patch_status(&name, &PatchParams::default(), &fill(6)).await.expect("a few are taken");
     bed.start().await;
     let done = bed.policy_until(&name, "everybody required", |view| view.condition("Ready") == "True Enforced").await;
-    let conditions = done.0["status"]["conditions"].as_array().map_or(0, Vec::len);
-    assert!(conditions < 20 || foreign, "{conditions} conditions");
+    let conditions = done.0["status"]["conditions"].as_array().expect("conditions");
+    let foreign = conditions.iter().filter(|c| c["type"].as_str().is_some_and(|t| t.starts_with("Other"))).count();
+    assert_eq!(foreign, 6, "what somebody else has said is theirs");
+    assert!((1..20).contains(&(conditions.len() - foreign)), "{} conditions of ours", conditions.len() - foreign);
     assert_eq!(mono.requirements().len(), 5);
     let log = std::fs::read_to_string(bed.plane.audit_log()).expect("the audit log");
     let user = format!("\"username\":\"system:serviceaccount:{}:", bed.operator_namespace);
@@ -217,20 +220,23 @@ async fn names_with_escapes_and_of_a_megabyte_show_nowhere() {
 /// every order of events is an invariant of `tests/decisions.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_protected_and_the_operators_own_account_are_left_alone_however_they_are_selected() {
-    let look = Looker::start(Options::ordinary(12)).await.expect("a simulator");
+    let mut options = Options::ordinary(12);
+    options.api_user_has_credential = true;
+    let look = Looker::start(options).await.expect("a simulator");
     let mut bed = Bed::new("protected").await;
     bed.start().await;
-    let (chief, other) = (look.user_at(0), look.user_at(1));
+    let (chief, other, own) = (look.user_at(0), look.user_at(1), look.api_user_id());
     let mut guarded = fast();
     merge(&mut guarded, json!({"protectedUsers": [{"email": chief.email.to_uppercase()}]}));
     bed.looker("look", &look, guarded).await;
-    let users = json!({"users": [{"id": chief.id}, {"email": chief.email}, {"email": other.email}]});
+    let users = json!({"users": [{"id": chief.id}, {"email": chief.email}, {"email": other.email}, {"id": own}]});
     bed.policy("named", selected("look", users)).await;
     bed.policy("all", enforce(json!([{"name": "all", "providerRef": {"name": "look"}, "scope": "Tenant"}]))).await;
     for name in ["named", "all"] {
         let view = bed.policy_until(name, "a complete pass", |view| view.condition("Ready") == "True Enforced").await;
-        assert!(view.count("skipped") >= 1, "{name}: {:#}", view.0["status"]);
+        assert_eq!(view.count("skipped"), 2, "{name}: {:#}", view.0["status"]);
     }
     let written = look.requirements();
     assert!(!written.contains_key(&chief.id) && written.contains_key(&other.id), "{written:?}");
+    assert!(!written.contains_key(&own), "the operator never asks itself");
 }

@@ -1,7 +1,7 @@
 //! The process is told to end: idle, in the middle of a batch, and twice.
 
 use serde_json::json;
-use simulators::{Faults, Options};
+use simulators::{Action, CallFault, Faults, Options, When, looker};
 
 use crate::bed::Bed;
 use crate::support::{enforced, eventually, holder, open_intents, required_again, slow, writes};
@@ -49,6 +49,28 @@ async fn an_operator_that_is_told_to_end_twice_in_mid_batch_closes_the_batch_and
     assert_eq!(written.len(), USERS as usize);
     assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
     assert_eq!(required_again(tenant.simulator()), 0);
+}
+
+/// Class B: only a read tells whether a write whose answer never came has arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_told_to_end_while_a_write_hangs_ends_in_time_and_the_next_one_reads_before_it_writes() {
+    let hang = CallFault::new(looker::PATCH_CREDENTIAL, 5, When::After, Action::Hang { milliseconds: None });
+    let faults = Faults { calls: vec![hang], ..Faults::default() };
+    let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(20).faults(faults)).await;
+    let mut bed = Bed::new("hanging").await;
+    bed.elects().await;
+    let mut operator = bed.replica("operator", &[]).await;
+    tenant.connect(&bed, "tenant", slow()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+    let hangs = || tenant.simulator().ledger().iter().any(|record| record.fault == Some("hang"));
+    eventually("a write hangs", &bed, async || hangs()).await;
+    operator.process.terminate().expect("SIGTERM");
+    assert_eq!(operator.ended().await, Some(0), "{}", operator.log_text());
+    assert_eq!(holder(&bed).await, "", "the lease is free");
+    let _next = bed.replica("next", &[]).await;
+    bed.policy_until("inc", "everybody required", enforced).await;
+    let written = tenant.written().await;
+    assert!(written.len() == 20 && written.values().all(|times| *times == 1), "nobody twice: {written:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
