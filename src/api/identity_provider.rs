@@ -298,9 +298,22 @@ pub struct PingOne {
         validation = rules::HTTPS
     )]
     pub auth_url: Option<String>,
-    /// The Secret with the keys clientID and clientSecret of a worker application whose token endpoint authentication
-    /// method is Client Secret Basic, which is the default, or Client Secret Post.
+    /// The worker application's token endpoint authentication method. Defaults to ClientSecretBasic, as in PingOne.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
+    /// The Secret with the keys clientID and clientSecret of a worker application.
     pub credentials_secret_ref: SecretRef,
+}
+
+/// How an application proves itself where it gets its tokens: ClientSecretBasic (in a header) or ClientSecretPost (in the
+/// body).
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TokenEndpointAuthMethod {
+    /// Client Secret Basic.
+    #[default]
+    ClientSecretBasic,
+    /// Client Secret Post.
+    ClientSecretPost,
 }
 
 /// The region of the environment: NA (.com), CA (.ca), EU (.eu), AP (.asia), AU (.com.au) or SG (.sg). Give baseURL and

@@ -81,11 +81,11 @@ async fn refused(name: &str, faults: Faults, reason: &str, calls: fn(&Handle) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_refuses_everything_is_asked_once_a_period_for_each_object() {
-    // At first, after 10 s and after 20 s; and the first login once more, with the credential in the body.
+    // At first, after 10 s and after 20 s.
     let refusing = Faults { refuse_credentials: true, ..Faults::default() };
     let forbidding = Faults { forbid_everything: true, ..Faults::default() };
     tokio::join!(
-        refused("refused-login", refusing, "AuthenticationFailed", tokens, 2 * 4),
+        refused("refused-login", refusing, "AuthenticationFailed", tokens, 2 * 3),
         refused("forbidden", forbidding, "PermissionDenied", |s| s.count(pingone::LIST_USERS), 2 * 3),
     );
 }

@@ -45,10 +45,12 @@ printf '| bug | what is wrong | expected to be found by | found by |\n|---|---|-
 wrong=0 only=0
 for bug in "${bugs[@]}"; do
   expected=$(said 'found by' "$bug")
+  is_only=$(grep -c '^# only' "$here/$bug.patch" || true)
   holds_without "$expected"
+  holds_without "--lib --test decisions"
+  [ "$is_only" = 0 ] || holds_without "--test conformance"
   git -C "$tree" checkout --quiet --force .
   git -C "$tree" apply "$here/$bug.patch"
-  is_only=$(grep -c '^# only' "$here/$bug.patch" || true)
   found="" elsewhere=""
   if [ -z "${QUICK:-}" ]; then
     (cd "$tree" && cargo clippy --locked --quiet --package password-reset-operator -- -D warnings) > "$logs/$bug.clippy" 2>&1 ||

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::api::identity_provider::{IdentityProviderSpec, Keycloak, Looker, MonoCloud, PingOne, RateLimit, Region};
+use crate::api::identity_provider::{
+    IdentityProviderSpec, Keycloak, Looker, MonoCloud, PingOne, RateLimit, Region, TokenEndpointAuthMethod,
+};
 use crate::controller::credentials;
 use crate::controller::references::Content;
 use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::ProviderFault;
-use crate::provider::http::{HttpSettings, Limiter, Limits, Network, Origin};
+use crate::provider::http::{ClientAuth, HttpSettings, Limiter, Limits, Network, Origin};
 use crate::provider::{ErrorKind, Provider, ProviderError, keycloak, looker, monocloud, pingone};
 
 /// What the objects that a provider refers to hold.
@@ -111,6 +113,10 @@ impl Connecting<'_> {
             auth_base,
             client_id: self.client_id()?,
             client_secret: self.value("clientSecret")?,
+            client_auth: match block.token_endpoint_auth_method.unwrap_or_default() {
+                TokenEndpointAuthMethod::ClientSecretBasic => ClientAuth::Basic,
+                TokenEndpointAuthMethod::ClientSecretPost => ClientAuth::Body,
+            },
             page_size: self.page_size(&pingone::CAPABILITIES),
         };
         Ok(Arc::new(pingone::PingOne::connect(config, http)?))

@@ -41,19 +41,15 @@ pub enum ClientAuth {
 /// Where tokens come from.
 pub struct TokenSource {
     url: Url,
-    grant: Option<&'static str>,
-    client_id: String,
-    client_secret: SecretString,
+    form: Vec<(&'static str, SecretString)>,
+    basic: Option<(String, SecretString)>,
     /// What to check when the credential is refused: a sentence for people.
     advice: &'static str,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
-    /// How the credential is sent.
-    auth: ClientAuth,
-    /// Another way, where the application may want that one: until one of them was taken, or both were refused.
-    otherwise: Option<ClientAuth>,
     token: Option<Token>,
     refused: Option<ProviderError>,
     failed: Option<(Instant, ProviderError)>,
@@ -94,35 +90,30 @@ struct Refusal {
 }
 
 impl TokenSource {
-    /// An OAuth 2 client-credentials grant. `advice` is added to the message when the credential is refused. `otherwise`:
-    /// another way to send it, which is tried once where the first one is refused before it was ever taken.
+    /// An OAuth 2 client-credentials grant. `advice` is added to the message when the credential is refused.
     pub fn client_credentials(
         url: Url,
         client_id: &str,
         client_secret: SecretString,
         auth: ClientAuth,
-        otherwise: Option<ClientAuth>,
         advice: &'static str,
     ) -> Self {
-        let grant = Some("client_credentials");
-        Self { grant, ..Self::new(url, client_id, client_secret, auth, otherwise, advice) }
+        let mut form = vec![("grant_type", SecretString::from("client_credentials"))];
+        let basic = match auth {
+            ClientAuth::Basic => Some((encoded(client_id), SecretString::from(encoded(client_secret.expose_secret())))),
+            ClientAuth::Body => {
+                form.push(("client_id", SecretString::from(client_id)));
+                form.push(("client_secret", client_secret));
+                None
+            }
+        };
+        Self { url, form, basic, advice, state: Mutex::default() }
     }
 
     /// Looker's login: the credential in the body of a form, the answer like OAuth's.
     pub fn login(url: Url, client_id: &str, client_secret: SecretString, advice: &'static str) -> Self {
-        Self::new(url, client_id, client_secret, ClientAuth::Body, None, advice)
-    }
-
-    fn new(
-        url: Url,
-        client_id: &str,
-        client_secret: SecretString,
-        auth: ClientAuth,
-        otherwise: Option<ClientAuth>,
-        advice: &'static str,
-    ) -> Self {
-        let state = State { auth, otherwise, token: None, refused: None, failed: None, serial: 0 };
-        Self { url, grant: None, client_id: client_id.to_owned(), client_secret, advice, state: Mutex::new(state) }
+        let form = vec![("client_id", SecretString::from(client_id)), ("client_secret", client_secret)];
+        Self { url, form, basic: None, advice, state: Mutex::default() }
     }
 
     /// The address that tokens come from.
@@ -190,7 +181,7 @@ impl TokenSource {
         if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(error.clone());
         }
-        match self.request(state, http).await {
+        match self.request(http).await {
             Ok((header, lifetime)) => {
                 state.serial += 1;
                 state.failed = None;
@@ -211,41 +202,15 @@ impl TokenSource {
         }
     }
 
-    async fn request(&self, state: &mut State, http: &Http) -> Result<(http::HeaderValue, Duration), ProviderError> {
-        let response = self.ask(http, state.auth).await?;
-        if response.status.is_success() {
-            state.otherwise = None;
+    async fn request(&self, http: &Http) -> Result<(http::HeaderValue, Duration), ProviderError> {
+        let fields: Vec<(&str, &str)> = self.form.iter().map(|(k, v)| (*k, v.expose_secret())).collect();
+        let mut request = Request::read("fetch token", Method::POST, self.url.clone()).form(&fields);
+        if let Some((id, secret)) = &self.basic {
+            request = request.basic(id.clone(), secret.clone());
         }
-        let Some(other) = state.otherwise.filter(|_| refuses_client(&response)) else { return self.answer(&response) };
-        let second = self.ask(http, other).await?;
-        if second.status.is_success() {
-            (state.auth, state.otherwise) = (other, None);
-            return self.answer(&second);
-        }
-        // Refused in both ways, the credential itself is wrong: a probe tries the first one only.
-        if refuses_client(&second) {
-            state.otherwise = None;
-        }
-        self.answer(&response)
-    }
-
-    async fn ask(&self, http: &Http, auth: ClientAuth) -> Result<Response, ProviderError> {
-        let (id, secret) = (self.client_id.as_str(), self.client_secret.expose_secret());
-        let mut fields: Vec<(&str, &str)> = self.grant.iter().map(|grant| ("grant_type", *grant)).collect();
-        if auth == ClientAuth::Body {
-            fields.extend([("client_id", id), ("client_secret", secret)]);
-        }
-        let request = Request::read("fetch token", Method::POST, self.url.clone()).form(&fields);
-        let request = match auth {
-            ClientAuth::Basic => request.basic(encoded(id), SecretString::from(encoded(secret))),
-            ClientAuth::Body => request,
-        };
-        http.fetch_token(request).await
-    }
-
-    fn answer(&self, response: &Response) -> Result<(http::HeaderValue, Duration), ProviderError> {
+        let response = http.fetch_token(request).await?;
         if !response.status.is_success() {
-            return Err(self.refusal(response));
+            return Err(self.refusal(&response));
         }
         let answer: Answer = response.json()?;
         let token = answer.access_token.expose_secret();
@@ -263,7 +228,7 @@ impl TokenSource {
         if !response.status.is_client_error() || matches!(status, 408 | 429) {
             return response.unclassified();
         }
-        let code = oauth_code(response);
+        let code = parse::<Refusal>(response.body()).ok().and_then(|r| r.error);
         let code = code.as_deref().and_then(super::vendor_code).map(|c| format!(" ({c})")).unwrap_or_default();
         let what = match status {
             404 => "the login address does not exist, or the credential is wrong",
@@ -277,18 +242,6 @@ impl std::fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenSource").finish_non_exhaustive()
     }
-}
-
-/// The `error` of a refusal (RFC 6749 section 5.2).
-fn oauth_code(response: &Response) -> Option<String> {
-    parse::<Refusal>(response.body()).ok().and_then(|refusal| refusal.error)
-}
-
-/// Whether an answer refuses the client as such, which a server does too where the credential comes in another way than
-/// the application is set up for.
-fn refuses_client(response: &Response) -> bool {
-    matches!(response.status.as_u16(), 400 | 401)
-        && oauth_code(response).is_none_or(|code| matches!(code.as_str(), "invalid_client" | "invalid_request"))
 }
 
 /// A header value that is never printed. `None` where a header cannot hold the text.
@@ -341,7 +294,7 @@ mod tests {
     fn a_source_prints_nothing() {
         let url = Url::parse("https://a.example/token").unwrap();
         let secret = SecretString::from("hunter2");
-        let source = TokenSource::client_credentials(url, "id", secret, ClientAuth::Body, None, "");
+        let source = TokenSource::client_credentials(url, "id", secret, ClientAuth::Body, "");
         assert_eq!(format!("{source:?}"), "TokenSource { .. }");
     }
 }

@@ -116,7 +116,6 @@ impl Keycloak {
             &config.client_id,
             config.client_secret,
             ClientAuth::Body,
-            None,
             "check clientID, clientSecret, realm and authRealm, and that the client has client authentication and \
              service account roles switched on",
         );

@@ -106,6 +106,8 @@ pub struct PingOneConfig {
     pub client_id: String,
     /// Its secret.
     pub client_secret: SecretString,
+    /// How the worker application sends it.
+    pub client_auth: ClientAuth,
     /// Rows asked for per page; at most 200 are.
     pub page_size: u32,
 }
@@ -130,10 +132,9 @@ impl PingOne {
             token_url,
             &config.client_id,
             config.client_secret,
-            ClientAuth::Basic,
-            Some(ClientAuth::Body),
-            "check clientID, clientSecret and workerEnvironmentID, and that the worker application is enabled and uses \
-             the token auth method Client Secret Basic or Client Secret Post",
+            config.client_auth,
+            "check clientID, clientSecret, workerEnvironmentID and tokenEndpointAuthMethod, and that the worker \
+             application is enabled",
         );
         let http = Http::new(settings, Auth::bearer(source, token_is_refused))?;
         let page_size = config.page_size.clamp(1, LARGEST_PAGE).to_string();

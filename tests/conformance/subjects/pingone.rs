@@ -1,7 +1,7 @@
 //! PingOne.
 
 use password_reset_operator::plan::capabilities::Capabilities;
-use password_reset_operator::provider::http::HttpSettings;
+use password_reset_operator::provider::http::{ClientAuth, HttpSettings};
 use password_reset_operator::provider::{Provider, pingone};
 use simulators::{Credentials, Handle, Options};
 use url::Url;
@@ -35,6 +35,7 @@ impl Vendor for PingOne {
         let config = pingone::PingOneConfig {
             environment_id: tenant.environment_id(),
             worker_environment_id: None,
+            client_auth: ClientAuth::Basic,
             api_base: origins[0].clone(),
             auth_base: origins[1].clone(),
             client_id: credentials.client_id,

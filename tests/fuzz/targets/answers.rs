@@ -12,7 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use password_reset_operator::plan::observed::{Account, AccountId, Listing, SetKind, UserKey};
 use password_reset_operator::plan::step::Step;
-use password_reset_operator::provider::http::{AddressRules, HttpSettings, Limiter, Limits, Network, Origin};
+use password_reset_operator::provider::http::{
+    AddressRules, ClientAuth, HttpSettings, Limiter, Limits, Network, Origin,
+};
 use password_reset_operator::provider::keycloak::{Keycloak, KeycloakConfig};
 use password_reset_operator::provider::looker::{Looker, LookerConfig};
 use password_reset_operator::provider::monocloud::{MonoCloud, MonoCloudConfig};
@@ -218,6 +220,7 @@ fn connect_pingone(base: &Url, settings: HttpSettings) -> Box<dyn Provider> {
     let config = PingOneConfig {
         environment_id: ID.to_owned(),
         worker_environment_id: None,
+        client_auth: ClientAuth::Basic,
         api_base: base.clone(),
         auth_base: base.clone(),
         client_id: "c".to_owned(),
