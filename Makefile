@@ -41,8 +41,8 @@ crash: needs ## Of the tests: kill the operator, or break its call, at every cal
 planted-bugs: needs ## Plant each bug of tests/planted and show which test finds it; BUGS="name name" takes some
 	@tests/planted/run.sh $(BUGS)
 
-fuzz: needs ## Feed every parser for FUZZ_SECONDS each (60 by default); FUZZ_SEED=number begins elsewhere
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --locked --release --package password-reset-operator --test fuzz -- --nocapture
+fuzz: needs ## Feed every parser for FUZZ_SECONDS each (60 by default), with new inputs each time; FUZZ_SEED=number repeats some
+	@FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CARGO) test --locked --release --package password-reset-operator --test fuzz -- --nocapture
 
 deny: $(TOOLS)/cargo-deny ## Check licences, sources, banned and doubled crates, and known advisories
 	@"$(TOOLS)/cargo-deny" --locked check --hide-inclusion-graph licenses bans sources

@@ -27,6 +27,8 @@ const AT_ONCE: usize = 4;
 const PEOPLE: usize = 40;
 /// The operator that lives through all of it has tenants of so many people.
 const CROWD: usize = 60;
+/// The faults of a pair are at one of so many calls: nearly every campaign makes as many.
+const FIRST_CALLS: u64 = 24;
 /// A campaign that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(400);
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
@@ -43,6 +45,10 @@ impl Dice {
         Duration::from_millis(from + self.below(to - from))
     }
 }
+
+/// Faults of pairs that were set, and those that a call met.
+static FAULTS: AtomicU64 = AtomicU64::new(0);
+static STRUCK: AtomicU64 = AtomicU64::new(0);
 
 /// While the API server restarts no other campaign runs.
 static API_SERVER: RwLock<()> = RwLock::const_new(());
@@ -86,7 +92,7 @@ pub async fn soak() {
         })
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<(u64, String, bool)>>();
-    let (campaigns, samples) = tokio::join!(campaigns, live_through(end));
+    let (campaigns, samples) = tokio::join!(campaigns, live_through(end, first));
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (_, what, good) in &campaigns {
         let kind = kinds.entry(what.split(':').next().unwrap_or_default()).or_default();
@@ -96,6 +102,9 @@ pub async fn soak() {
     for (kind, (good, bad)) in kinds {
         println!("  {kind:<24} {good} ok, {bad} failed");
     }
+    let (faults, struck) = (FAULTS.load(Ordering::SeqCst), STRUCK.load(Ordering::SeqCst));
+    println!("  {struck} of the {faults} faults of pairs were met by a call");
+    assert!(2 * struck >= faults, "most faults of pairs were met by no call");
     let grown = told(&samples);
     let failed: Vec<u64> = campaigns.iter().filter(|(_, _, good)| !good).map(|(seed, _, _)| *seed).collect();
     assert!(failed.is_empty(), "these seeds failed: {failed:?}");
@@ -132,7 +141,7 @@ async fn pair(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<Strin
                 KUBERNETES => Trouble::KILLS[..3].to_vec(),
                 _ => [Trouble::KILLS, Trouble::BREAKS].concat(),
             };
-            let (trouble, nth) = (dice.one_of(&troubles), 1 + dice.below(45));
+            let (trouble, nth) = (dice.one_of(&troubles), 1 + dice.below(FIRST_CALLS));
             what += &format!(" {name}#{nth} {}", trouble.name());
             campaign.proxy(name).rule(campaign.fault(trouble).nth(nth));
             trouble.kills()
@@ -140,7 +149,12 @@ async fn pair(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<Strin
             false
         };
         campaign.bed.start().await;
-        match campaign.rest(kills).await {
+        let at_rest = campaign.rest(kills).await;
+        if turn < 2 {
+            FAULTS.fetch_add(1, Ordering::SeqCst);
+            STRUCK.fetch_add(u64::from(at_rest.is_none() || campaign.was_struck()), Ordering::SeqCst);
+        }
+        match at_rest {
             Some(at_rest) => {
                 rest = at_rest;
                 break;
@@ -261,8 +275,8 @@ struct Sample {
     threads: u64,
 }
 
-/// One operator, campaign after campaign, at five faults in a hundred calls.
-async fn live_through(end: Instant) -> Vec<Sample> {
+/// One operator, campaign after campaign, at five faults in a hundred calls, which come from the seed `first`.
+async fn live_through(end: Instant, first: u64) -> Vec<Sample> {
     let began = Instant::now();
     let mut bed = Bed::new("soak").await;
     // An API server that has just begun does not know the Roles yet.
@@ -272,7 +286,7 @@ async fn live_through(end: Instant) -> Vec<Sample> {
     bed.start().await;
     let done = AtomicU64::new(0);
     let campaigns = async {
-        let mut dice = Dice(1);
+        let mut dice = Dice(first);
         while Instant::now() < end {
             let _served = API_SERVER.read().await;
             let vendor = dice.one_of(&[Vendor::MonoCloud, Vendor::PingOne, Vendor::Looker]);

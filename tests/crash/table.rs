@@ -1,6 +1,6 @@
 //! How did all points of a provider go? Runs them, a few at a time over all providers, and tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,8 +45,16 @@ pub async fn enumerate(vendor: Vendor, troubles: &[Trouble]) {
         .map(|(point, beds)| async move {
             let _place = PLACES.acquire().await.expect("it is never closed");
             let of_run = Arc::new(point.clone());
-            // A task of its own: what panics there is this point's failure.
-            let outcome = tokio::spawn(async move { run(of_run.vendor, Some(&of_run), &beds).await }).await;
+            let at_point = || {
+                let (of_run, beds) = (of_run.clone(), beds.clone());
+                // A task of its own: what panics there is this point's failure.
+                tokio::spawn(async move { run(of_run.vendor, Some(&of_run), &beds).await })
+            };
+            let outcome = match at_point().await {
+                // No two campaigns make their calls in quite the same order.
+                Ok(outcome) if !outcome.reached && outcome.problems.is_empty() => at_point().await,
+                outcome => outcome,
+            };
             let outcome = outcome.map_err(|error| error.to_string());
             tell(&point, &outcome);
             (point, outcome)
@@ -58,9 +66,19 @@ pub async fn enumerate(vendor: Vendor, troubles: &[Trouble]) {
     println!("{}", table(vendor, &results, troubles, began.elapsed()));
     assert!(failures == 0, "{vendor:?}: {failures} of {} points failed", results.len());
     if !chosen {
-        let reached = results.iter().filter(|(_, result)| result.as_ref().is_ok_and(|outcome| outcome.reached)).count();
-        assert!(reached * 100 >= results.len() * 90, "{vendor:?}: {reached} of {} points were reached", results.len());
+        let reached = reached(&results);
+        assert!(reached * 100 >= results.len() * 95, "{vendor:?}: {reached} of {} points were reached", results.len());
+        let calls = |reached: bool| -> BTreeSet<(&str, &str)> {
+            let some = results.iter().filter(|(_, r)| !reached || r.as_ref().is_ok_and(|outcome| outcome.reached));
+            some.map(|(point, _)| (point.proxy, point.template.as_str())).collect()
+        };
+        let missed: Vec<_> = calls(false).difference(&calls(true)).copied().collect();
+        assert!(missed.is_empty(), "{vendor:?}: calls of these kinds were never reached: {missed:?}");
     }
+}
+
+fn reached(results: &[(Point, Result<Outcome, String>)]) -> usize {
+    results.iter().filter(|(_, result)| result.as_ref().is_ok_and(|outcome| outcome.reached)).count()
 }
 
 fn is_good(result: &Result<Outcome, String>) -> bool {
@@ -106,7 +124,9 @@ fn table(vendor: Vendor, results: &[(Point, Result<Outcome, String>)], troubles:
     let mean = restarts.iter().sum::<f64>() / restarts.len().max(1) as f64;
     let slowest = restarts.iter().copied().fold(0.0, f64::max);
     let mut text = format!(
-        "{vendor:?}: {} points in {:.0} s; from restart to rest and one more look {mean:.1} s, at most {slowest:.1} s\n",
+        "{vendor:?}: {} of {} points reached in {:.0} s; from restart to rest and one more look {mean:.1} s, at most \
+         {slowest:.1} s\n",
+        reached(results),
         results.len(),
         took.as_secs_f64()
     );

@@ -1,5 +1,6 @@
 //! One target's run: the corpus, then its bombs, then mutations; each input within the bounds.
 
+use std::cell::Cell;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::targets::Target;
 
 /// What one input may take at most, besides the copy of it that is sent.
 const MEMORY_BOUND: usize = 16 << 20;
+/// What an input may take in an optimised build.
+const TIME_BOUND: Duration = Duration::from_secs(1);
 /// What no input takes, however slow the machine: a parser whose steps grow with the square of its input needs minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The seed of the short run.
@@ -50,7 +53,7 @@ pub fn run(name: &'static str, target: Target, inputs: u64, largest: usize) {
     let (says, hears) = mpsc::channel();
     let worker = std::thread::spawn({
         let current = current.clone();
-        move || Worker { name, target, largest, current, says }.run(inputs)
+        move || Worker { name, target, largest, current, says, slowest: Cell::default() }.run(inputs)
     });
     loop {
         match hears.recv_timeout(DEADLINE) {
@@ -71,6 +74,7 @@ struct Worker {
     largest: usize,
     current: Arc<Mutex<Vec<u8>>>,
     says: mpsc::Sender<()>,
+    slowest: Cell<Duration>,
 }
 
 impl Worker {
@@ -104,7 +108,9 @@ impl Worker {
                     self.round(&inputs_of_corpus, seed + rounds, ROUND);
                     rounds += 1;
                 }
-                println!("{}: {} inputs, seeds {seed} to {}", self.name, rounds * ROUND, seed + rounds.max(1) - 1);
+                let (name, last, slowest) = (self.name, seed + rounds.max(1) - 1, self.slowest.get());
+                println!("{name}: {} inputs, seeds {seed} to {last}, the slowest took {slowest:.0?}", rounds * ROUND);
+                assert!(cfg!(debug_assertions) || slowest <= TIME_BOUND, "{name}: an input took {slowest:?}");
             }
         }
     }
@@ -135,7 +141,9 @@ impl Worker {
         input.clone_into(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();
+        let began = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (self.target)(input)));
+        self.slowest.set(self.slowest.get().max(began.elapsed()));
         let taken = MEMORY.peak_usage().saturating_sub(before);
         if result.is_err() {
             panic!("{}: panics ({what}); {}", self.name, keep(self.name, input));
