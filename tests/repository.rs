@@ -155,14 +155,31 @@ fn every_fault_has_a_row_that_names_its_test_or_says_why_there_is_none() {
     }
 }
 
-/// Whether `file::name` is a test: the file (below `tests/`, or `src/…`) has a function of this name.
+/// Whether `file::name` is a test that runs: the file (below `tests/`, or `src/…`) has a function of this name, which is
+/// marked as a test and not left out, or is a statement that the conformance tests make of each provider.
 fn assert_is_there(test: &str, row: &str) {
     let (file, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{row}\nnames `{test}`, not file::name"));
     let path = if file.starts_with("src/") { root().join(file) } else { root().join("tests").join(file) };
     let text =
         fs::read_to_string(&path).unwrap_or_else(|_| panic!("{row}\nnames {}, which is not there", path.display()));
-    let there = [format!("fn {name}("), format!("fn {name}<")].iter().any(|function| text.contains(function));
-    assert!(there, "{row}\nnames `{name}`, which {} does not have", path.display());
+    let lines: Vec<&str> = text.lines().collect();
+    let position = |function: String| lines.iter().position(|line| line.contains(&function));
+    match (position(format!("fn {name}(")), position(format!("fn {name}<"))) {
+        (Some(at), _) => {
+            let head = lines[..at].iter().rev().map(|line| line.trim_start());
+            let marks: Vec<&str> = head.take_while(|l| l.starts_with("#[") || l.starts_with("//")).collect();
+            let is_test = marks.iter().any(|mark| mark.starts_with("#[test]") || mark.starts_with("#[tokio::test"));
+            assert!(is_test && !marks.iter().any(|mark| mark.starts_with("#[ignore")), "{row}\n`{name}` does not run");
+        }
+        (None, Some(_)) => assert!(file.starts_with("conformance/"), "{row}\n`{name}` does not run"),
+        (None, None) => panic!("{row}\nnames `{name}`, which {} does not have", path.display()),
+    }
+    let main = path.with_file_name("main.rs");
+    if let Ok(main) = fs::read_to_string(main).as_deref()
+        && let Some(module) = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "main")
+    {
+        assert!(main.contains(&format!("mod {module};")), "{row}\nnames {file}, which is no module of its test");
+    }
 }
 
 #[test]
