@@ -9,6 +9,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::provider_error::{ErrorKind, ProviderError};
 use crate::api::Reason;
 
 /// How long a provider may fail before it is more than "in progress".
@@ -126,6 +127,22 @@ impl ProviderFault {
             Self::Unreachable => Reason::Unreachable,
             Self::Throttled => Reason::Throttled,
             Self::ResponseInvalid => Reason::ProviderResponseInvalid,
+        }
+    }
+
+    /// The fault that an error of a call about the whole tenant (verification, a listing) means.
+    pub fn of(error: &ProviderError) -> Self {
+        match error.kind {
+            ErrorKind::AuthenticationFailed => Self::AuthenticationFailed,
+            ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Forbidden => Self::PermissionDenied,
+            ErrorKind::Throttled => Self::Throttled,
+            ErrorKind::Unreachable => Self::Unreachable,
+            ErrorKind::TlsFailed => Self::TlsFailed,
+            ErrorKind::EndpointRefused => Self::EndpointRefused,
+            // A tenant or a path that is not there is never an empty list of users.
+            ErrorKind::ResponseInvalid | ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Stopped => {
+                Self::ResponseInvalid
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 //! A provider answers and carries out; it decides nothing. It classifies its own errors, so that nobody else looks at an
 //! HTTP status. Pressure (limiter, `Retry-After`), tokens, size caps and redaction live once in [`http`].
 
-pub mod error;
 pub mod http;
 pub mod keycloak;
 pub mod looker;
@@ -15,10 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use error::{ErrorKind, ProviderError};
-
 use crate::plan::capabilities::Capabilities;
 use crate::plan::observed::{Account, AccountId, Cursor, Listing, Page, SetKind, Tenant, UserKey};
+pub use crate::plan::provider_error::{ErrorKind, ProviderError};
 use crate::plan::step::{Applied, Step};
 
 /// Asked right before a write is sent, after every wait. `false` means that writing has been stopped (suspended, edited,

@@ -363,8 +363,8 @@ fn difference(status: &PasswordResetPolicyStatus, before: &PasswordResetPolicySt
     }
 }
 
-/// An event where Ready says something else, and where a condition that is only there while true comes or goes without
-/// Ready saying so.
+/// An event where Ready says something else, and where a condition that is only there while true comes without Ready saying
+/// so.
 fn events(now: &[Condition], before: &[Condition]) -> Vec<EventNote> {
     let ready = |list| conditions::find(list, ConditionType::Ready);
     let mut events = Vec::new();

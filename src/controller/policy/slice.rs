@@ -15,7 +15,6 @@ use super::runs::{Asked, TargetRun, Trouble};
 use crate::api::Reason;
 use crate::api::password_reset_policy::Strategy;
 use crate::controller::context::Context;
-use crate::controller::provider::fault;
 use crate::plan::decide::Rules;
 use crate::plan::desired::Requirement;
 use crate::plan::failure::{Health, ProviderFault, Stop};
@@ -434,7 +433,7 @@ impl Driver<'_> {
     }
 
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
-        let fault = fault::of_listing(error);
+        let fault = ProviderFault::of(error);
         // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
         let is_answer = error.is_unreadable() || error.is_refusal();
         let believed = !is_answer || error.kind == ErrorKind::PermissionDenied;

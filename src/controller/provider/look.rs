@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::Subject;
 use super::connect::{self, ConnectError, Material};
-use super::{Subject, fault};
 use crate::api::identity_provider::IdentityProviderSpec;
 use crate::controller::context::Context;
 use crate::controller::references::{Content, Kind, Reference, Seen};
@@ -123,7 +123,7 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
             Found { entry, next_probe: None }
         }
         Err(error) => {
-            let fault = fault::of_listing(&error);
+            let fault = ProviderFault::of(&error);
             fail(&mut entry, before, fault, error.to_string(), now);
             let (wait, absent) = wait(fault, Some(&error), entry.probes.failed, subject, &connection);
             entry.probes.failed += u32::from(!error.held_back);

@@ -5,7 +5,6 @@
 //! through the registry.
 
 pub mod connect;
-pub mod fault;
 mod look;
 
 use std::collections::HashMap;

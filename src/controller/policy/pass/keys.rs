@@ -8,18 +8,18 @@ use tokio::time::Instant;
 use super::counts::Origin;
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::task::{Purpose, Task};
+use super::task::Task;
 use super::{Halt, Pass, Work, too_many};
 use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
 use crate::plan::decide::Verdict;
-use crate::plan::desired::{Place, SelectedKey};
-use crate::plan::failure::Stop;
+use crate::plan::desired::SelectedKey;
 use crate::plan::guard::{self, Unresolved};
+use crate::plan::key_search::{Absence, Purpose, Unanswered, most_listed_for, unanswered};
 use crate::plan::ledger::{AccountKey, State};
 use crate::plan::observed::{Account, AccountId, UserKey};
 use crate::plan::userlist::folded;
-use crate::provider::{ErrorKind, ProviderError};
+use crate::provider::ProviderError;
 
 /// Keys that one full listing looks for, because it is cheaper or because a search proves nothing.
 #[derive(Default)]
@@ -72,56 +72,6 @@ impl Search {
             }
         }
         is_new
-    }
-}
-
-/// What it means that a listing has not shown a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absence {
-    /// It has shown everybody: nobody has it.
-    Proven,
-    /// It ended before its end.
-    ProvesNothing,
-}
-
-/// What a look-up without an answer means for its key.
-enum Unanswered {
-    /// A listing tells whom it names.
-    Listing,
-    /// It counts as failed, and everybody else is asked.
-    Failed(FailureCategory),
-    /// Whoever it protects may not be named by the provider, so nothing may be written.
-    Stop(Stop),
-    /// The tenant is in trouble, and the key waits.
-    Tenant(ProviderError),
-}
-
-/// What `error` means for a key that was looked for at `place`. `proven`: where a search finds nobody, nobody is there.
-/// `own_trouble` tells, and is asked only where it matters, whether the key has failed by itself so often that the tenant
-/// is not to blame.
-fn unanswered(
-    purpose: Purpose,
-    place: &Place,
-    error: ProviderError,
-    proven: bool,
-    own_trouble: impl FnOnce() -> bool,
-) -> Unanswered {
-    if needs_listing(&error, proven) {
-        return Unanswered::Listing;
-    }
-    match (purpose, error.kind) {
-        (Purpose::Select, ErrorKind::Rejected) if error.is_refusal() => Unanswered::Failed(FailureCategory::Rejected),
-        (Purpose::Select, _) if error.is_refusal() => Unanswered::Failed(FailureCategory::Forbidden),
-        (Purpose::Exclude, _) if error.is_refusal() => {
-            Unanswered::Stop(guard::exclusion_unresolved(place, Unresolved::Refused))
-        }
-        (Purpose::Protect, _) if error.is_refusal() => {
-            Unanswered::Stop(guard::protected_unresolved(place, Unresolved::Refused))
-        }
-        // Nobody knows whom it names. Everybody else is asked, and it is tried again soon.
-        (Purpose::Select, _) if error.is_unreadable() => Unanswered::Failed(FailureCategory::Transient),
-        (Purpose::Select, _) if own_trouble() => Unanswered::Failed(FailureCategory::Transient),
-        _ => Unanswered::Tenant(error),
     }
 }
 
@@ -309,30 +259,5 @@ impl Pass {
         }
         asked.into_iter().rev().for_each(|task| self.tasks.push_front(task));
         Ok(())
-    }
-}
-
-/// Up to how many accounts, in pages of `size` that are read `rounds` times, a listing costs less than `calls`.
-fn most_listed_for(calls: u64, size: u64, rounds: u64) -> u64 {
-    (calls / rounds).saturating_sub(2).saturating_mul(size)
-}
-
-/// Whether a search that failed says no more than one that found nobody: what the provider looks at is not documented.
-fn needs_listing(error: &ProviderError, absence_is_proof: bool) -> bool {
-    let is_invalid = error.is_refusal() && error.kind == ErrorKind::Rejected;
-    !absence_is_proof && (is_invalid || error.is_unreadable())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listing_is_worth_its_pages_in_each_round_and_two_calls_more() {
-        assert_eq!(most_listed_for(10, 100, 1), 800);
-        assert_eq!(most_listed_for(10, 100, 2), 300);
-        assert_eq!(most_listed_for(5, 100, 2), 0);
-        assert_eq!(most_listed_for(0, 100, 1), 0);
-        assert_eq!(most_listed_for(u64::MAX, 100, 1), u64::MAX);
     }
 }

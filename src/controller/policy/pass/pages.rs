@@ -3,12 +3,12 @@
 use tokio::time::Instant;
 
 use super::counts::Origin;
-use super::keys::Absence;
 use super::rows::Row;
 use super::task::Task;
 use super::{CONFIRMATIONS, Halt, Pass, Work};
 use crate::plan::capabilities::Paging;
 use crate::plan::guard::{self, Unresolved};
+use crate::plan::key_search::Absence;
 use crate::plan::listing::{ListingCheck, ListingFault};
 use crate::plan::observed::{Cursor, Listing};
 use crate::provider::{ErrorKind, ProviderError};

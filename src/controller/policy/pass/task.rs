@@ -9,18 +9,9 @@ use super::{Halt, Pass, Work};
 use crate::controller::policy::dereference::Ready;
 use crate::plan::desired::{NamedSet, Place, SelectedKey};
 use crate::plan::guard::{self, Unresolved};
+use crate::plan::key_search::Purpose;
 use crate::plan::observed::{Listing, SetKind};
 
-/// What a key is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Its account is protected.
-    Protect,
-    /// Its account is excluded.
-    Exclude,
-    /// Its account is selected.
-    Select,
-}
 /// One thing to find out.
 #[derive(Clone, Debug)]
 pub enum Task {
