@@ -10,6 +10,7 @@ mod findings;
 pub mod outcome;
 mod policy;
 mod provider;
+mod remembered;
 mod text;
 mod verdict;
 
@@ -19,10 +20,11 @@ use jiff::Timestamp;
 
 use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::api::{ConditionType, Reason};
+use crate::api::Reason;
 
 pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
 pub use provider::refused_before;
+pub use remembered::{settled_before, speaks_of_records};
 pub use text::cut;
 
 /// The status to write, and what goes with it.
@@ -78,11 +80,6 @@ pub fn provider_report(
     now: Timestamp,
 ) -> Report<IdentityProviderStatus> {
     provider::report(outcome, previous, now)
-}
-
-/// Whether a status says that its policy is suspended.
-pub fn is_suspended(status: &PasswordResetPolicyStatus) -> bool {
-    conditions::find(&status.conditions, ConditionType::Suspended).is_some()
 }
 
 #[cfg(test)]

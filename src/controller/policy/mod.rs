@@ -32,9 +32,8 @@ use self::slice::Policy;
 use super::context::Context;
 use super::run::Error;
 use super::{PolicyObject, publish};
-use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION, Reason};
+use crate::api::{ACCEPT_LEDGER_LOSS_ANNOTATION, PasswordResetPolicy, RECONCILE_ANNOTATION};
 use crate::plan::schedule;
 use crate::provider::http::Lane;
 use crate::status::{self, Difference, PolicyOutcome};
@@ -84,7 +83,9 @@ async fn work(
     let uid = policy.uid().unwrap_or_default();
     let known = previous.clone();
     // Of another generation, status may speak of another tenant or cutoff, which have other records.
-    let records_expected = move |target: &str| acknowledged && spoke_of_records(known.as_ref(), target);
+    let records_expected = move |target: &str| {
+        acknowledged && known.as_ref().is_some_and(|known| status::speaks_of_records(known, target))
+    };
     let described = Policy {
         namespace,
         name,
@@ -189,8 +190,13 @@ async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace:
                 ..Run::default()
             };
             run.targets = policy.spec.targets.iter().map(|_| TargetRun::default()).collect();
-            if first {
-                note_settled(policy, &mut run);
+            // Those that had a complete pass are looked at after a random part of their period, so that a restart is no
+            // wave of calls.
+            if let (true, Some(status)) = (first, &policy.status) {
+                let settled = status::settled_before(&policy.spec, status, generation, run.token.as_deref());
+                for (target, settled) in run.targets.iter_mut().zip(settled) {
+                    target.settled_before = settled;
+                }
             }
             run
         }
@@ -205,28 +211,6 @@ async fn current_run(policy: &PasswordResetPolicy, context: &Context, namespace:
     run
 }
 
-/// After a restart, a policy that had a complete pass at this generation is looked at after a random part of its
-/// period, so that a restart is no wave of calls.
-fn note_settled(policy: &PasswordResetPolicy, run: &mut Run) {
-    let Some(status) = &policy.status else { return };
-    let token_is_new = run.token.is_some() && status.last_handled_reconcile != run.token;
-    // Under a suspension a token is echoed without a look.
-    let is_echoed_only = run.token.is_some() && status::is_suspended(status);
-    if status.observed_generation != Some(run.generation) || token_is_new || is_echoed_only {
-        return;
-    }
-    for (target_run, target) in run.targets.iter_mut().zip(&policy.spec.targets) {
-        let looks = policy.spec.mode == Mode::Observe;
-        target_run.settled_before = status.targets.iter().any(|t| {
-            let nobody_due = t.counts.as_ref().is_some_and(|counts| counts.pending == 0);
-            let retries = status.failures.iter().any(|f| f.target == t.name && f.may_pass());
-            // What a human had to correct may be corrected by now.
-            let ended = t.reason.as_deref().and_then(Reason::of_word).is_some_and(Reason::ends_a_pass);
-            t.name == target.name && t.completed_at.is_some() && ended && (looks || nobody_due && !retries)
-        });
-    }
-}
-
 /// The status that the next report is compared with: what was written last, where the store still shows an older object.
 fn previous_status(policy: &PasswordResetPolicy, run: &Run) -> Option<PasswordResetPolicyStatus> {
     let stored = policy.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
@@ -234,10 +218,4 @@ fn previous_status(policy: &PasswordResetPolicy, run: &Run) -> Option<PasswordRe
         (Some(stored), Some(written)) if stored < written => run.written.clone(),
         _ => policy.status.clone(),
     }
-}
-
-/// Whether status says that accounts of this target were required.
-fn spoke_of_records(status: Option<&PasswordResetPolicyStatus>, target: &str) -> bool {
-    let target = status.and_then(|s| s.targets.iter().find(|t| t.name == target));
-    target.and_then(|t| t.counts.as_ref()).is_some_and(|c| c.enforced + c.changed + c.cleared > 0)
 }
