@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::api::Reason;
 use crate::api::identity_provider::IdentityProviderStatus;
 use crate::api::policy_status::PasswordResetPolicyStatus;
-use crate::api::Reason;
 
 pub use outcome::{PolicyOutcome, ProviderOutcome, TargetOutcome};
 pub use provider::refused_before;

@@ -13,6 +13,7 @@ use crate::plan::tally::{Sample, Tally};
 
 use super::findings::Findings;
 use super::*;
+use crate::api::ConditionType;
 
 type Status = PasswordResetPolicyStatus;
 

@@ -19,7 +19,7 @@ async fn routine_writes_beside(name: &str, reason: &str) -> usize {
     let simulator = MonoCloud::start(Options::ordinary(120)).await.expect("a simulator");
     let mut bed = Bed::new(name).await;
     bed.start().await;
-    let limit = json!({"rateLimit": {"requestsPerSecond": 20, "burst": 1, "maxConcurrentRequests": 1}});
+    let limit = json!({"rateLimit": {"requestsPerSecond": 10, "burst": 1, "maxConcurrentRequests": 1}});
     bed.monocloud("tenant", &simulator, limit).await;
     bed.policy("routine", over(&simulator, 0..100, "Hygiene")).await;
     let at_work = async {
