@@ -55,6 +55,9 @@ impl Campaign {
     /// Everything but the operator, on a bed that is clean.
     pub async fn prepare(vendor: Vendor, users: usize, settle_seconds: u32, mut bed: Bed) -> Self {
         let site = Site::open(vendor, users).await;
+        // Of whom an administrator can take a mark away before the operator has set one. The last to be chosen later on.
+        let first = site.due.first().expect("there are people").clone();
+        site.act(&first, Act::Marks).await;
         bed.set("SETTLE_SECONDS", &settle_seconds.to_string());
         let mut extra = bed::fast();
         bed::merge(&mut extra, json!({"pageSize": PAGE, "observePeriodSeconds": 3600, "probePeriodSeconds": 10}));
@@ -203,9 +206,10 @@ impl Campaign {
         }
     }
 
-    /// One account complies, one signs in, of one the mark is cleared. The account of the call at which the operator was
-    /// killed plays another part from turn to turn.
-    pub async fn people_act(&self, turn: u64, on_the_wire: bool) {
+    /// Of one account the mark is cleared, one complies, one signs in. The account of the call at which the fault was made
+    /// plays another part from turn to turn. While an operator `may_write`, because it lives or its call is on the wire,
+    /// nobody without a mark complies: who does so at that moment is asked nevertheless, which is no operator's fault.
+    pub async fn people_act(&self, turn: u64, may_write: bool) {
         let site = &self.site;
         let mut truth = site.truth().await;
         // Who did something before does no more.
@@ -220,7 +224,7 @@ impl Campaign {
         }
         // A change of an unmarked account does not show at Looker: who changed before our first look is asked anyway.
         let shows_changes = site.vendor() != Vendor::Looker;
-        let mut parts = vec![Act::Complies, Act::Clears, Act::SignsIn];
+        let mut parts = vec![Act::Clears, Act::Complies, Act::SignsIn];
         if let Some(struck) = struck {
             let is_marked = truth.get(&struck).is_some_and(|truth| truth.marked);
             // Who changes the password while the call is on the wire is asked by it: that is no operator's doing any more.

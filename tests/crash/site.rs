@@ -25,7 +25,7 @@ pub struct Truth {
     pub changed: bool,
 }
 
-/// What somebody did to an account while the operator was down.
+/// What somebody did to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Its owner changed the password.
@@ -34,6 +34,8 @@ pub enum Act {
     SignsIn,
     /// An administrator took the mark away.
     Clears,
+    /// An administrator set the mark, before there was an operator.
+    Marks,
 }
 
 /// An act, to whom, and when.
@@ -190,9 +192,10 @@ impl Site {
                         })
                     };
                     let before = writes.iter().rfind(|(_, write)| write.account == update.user).map(|(at, _)| *at);
+                    let was_marked = before.is_some() || acted(&[Act::Marks], None);
                     let write = Write {
                         after_change: acted(&[Act::Complies], None),
-                        again: before.is_some() && !acted(&[Act::Complies, Act::Clears], before),
+                        again: was_marked && !acted(&[Act::Complies, Act::Clears], before),
                         account: update.user.clone(),
                     };
                     writes.push((update.at, write));
@@ -204,22 +207,36 @@ impl Site {
 
     /// Lets somebody act. What is not possible, such as a sign-in past a mark, does not happen.
     pub async fn act(&self, account: &str, act: Act) {
+        // Who compares a status with the truth may find the mark gone before the administrator is told that it is.
+        if act == Act::Clears {
+            self.remember(account, act);
+        }
         match &self.tenant.side {
             Side::Simulator(handle) => {
-                let play = match act {
-                    Act::Complies => Play::Complies,
-                    Act::Clears => Play::Clears,
-                    Act::SignsIn if handle.user(account).is_some_and(|user| user.marked) => Play::Abandons,
-                    Act::SignsIn => Play::SignsIn,
+                let played = match act {
+                    Act::Complies => handle.play(account, Play::Complies),
+                    Act::Clears => handle.play(account, Play::Clears),
+                    Act::Marks => handle.play(account, Play::Marks),
+                    // The operator that lives may set the mark at this very moment.
+                    Act::SignsIn => {
+                        handle.play(account, Play::SignsIn).or_else(|_| handle.play(account, Play::Abandons))
+                    }
                 };
-                handle.play(account, play).expect("it is possible");
+                played.expect("it is possible");
             }
             Side::Keycloak(realm) => match act {
                 Act::Complies => realm.user_changes_password(account).await.expect("the login form"),
                 Act::Clears => realm.admin_clears_mark(account).await.expect("an administrator may"),
+                Act::Marks => realm.admin_marks(account).await.expect("an administrator may"),
                 Act::SignsIn => realm.user_signs_in(account).await.map(drop).expect("Keycloak answers"),
             },
         }
+        if act != Act::Clears {
+            self.remember(account, act);
+        }
+    }
+
+    fn remember(&self, account: &str, act: Act) {
         let acted = Acted { account: account.to_owned(), act, at: Timestamp::now(), moment: testbed::proxy::moment() };
         self.acts.lock().expect("no panic while locked").push(acted);
     }
@@ -238,9 +255,10 @@ impl Site {
         acts.iter().filter(|acted| acted.act == act).map(|acted| acted.account.clone()).collect()
     }
 
-    /// Whether anything was done to or by an account.
+    /// Whether anything was done to or by an account since there is an operator.
     pub fn has_acted(&self, account: &str) -> bool {
-        self.acts.lock().expect("no panic while locked").iter().any(|acted| acted.account == account)
+        let acts = self.acts.lock().expect("no panic while locked");
+        acts.iter().any(|acted| acted.account == account && acted.act != Act::Marks)
     }
 
     /// When that first happened to an account.

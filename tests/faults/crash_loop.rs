@@ -5,18 +5,19 @@ use std::time::Duration;
 use serde_json::json;
 use simulators::{Action, CallFault, Faults, MonoCloud, Options, PingOne, When, pingone};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, at_full_length};
 use crate::throttled::{enforced, everybody};
 
 const USERS: u32 = 40;
 
+/// Five minutes of it at full length.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_killed_every_300_ms_asks_for_no_token_and_works_when_left_alone() {
     let simulator = PingOne::start(Options::ordinary(USERS)).await.expect("a simulator");
     let mut bed = Bed::new("crash-loop").await;
     bed.pingone("tenant", &simulator, json!({})).await;
     bed.policy("inc", everybody("tenant")).await;
-    for _ in 0..30 {
+    for _ in 0..if at_full_length() { 1_000 } else { 30 } {
         bed.start().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         bed.kill();

@@ -1,7 +1,13 @@
 //! Connections that break in every phase, and answers that are slow, huge or packed.
 
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 use simulators::{Action, CallFault, Faults, MonoCloud, Options, When, monocloud};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::accounts::{Tenant, is_enforced, one_of_each};
 use crate::bed::{Bed, fast};
@@ -73,24 +79,15 @@ async fn a_slow_answer_is_given_up_and_holds_no_other_tenant_up() {
     }
 }
 
-/// I19, I21.
+/// I21.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_however_large_deep_or_packed_costs_memory_and_none_is_nobody() {
+async fn no_answer_however_large_or_deep_costs_memory_and_none_is_nobody() {
     let mut bed = Bed::new("huge").await;
     bed.start().await;
-    let packed = |encoding: &str| Action::Answer {
-        status: 200,
-        content_type: "application/json".into(),
-        // Nothing is asked for in a packed form, so nothing is unpacked.
-        body: "\u{1f}\u{8b}\u{8}packed".into(),
-        headers: vec![("Content-Encoding".into(), encoding.into())],
-    };
     let cases = [
         ("ten-gigabytes", Action::Oversized { bytes: 10 << 30 }),
         ("a-million-elements", Action::Oversized { bytes: 3 << 20 }),
         ("deep", Action::Nested { depth: 100_000 }),
-        ("gzip", packed("gzip")),
-        ("zstd", packed("zstd")),
     ];
     let mut tenants = Vec::new();
     for (name, action) in cases {
@@ -109,5 +106,74 @@ async fn no_answer_however_large_deep_or_packed_costs_memory_and_none_is_nobody(
         is_enforced(&bed, name, &simulator, USERS as usize).await;
         let grown = bed.operator_peak_kilobytes() - before;
         assert!(grown <= 16 * 1024, "{name}: {grown} kB more at the peak");
+    }
+}
+
+/// What both bombs unpack to is blanks up to 256 MiB, and then an empty listing: whoever unpacks them may well believe in it.
+const UNPACKED: usize = 256 << 20;
+const NOBODY: &str = "[]";
+
+/// By gzip(1).
+fn gzip_bomb() -> Vec<u8> {
+    let script = format!("{{ head -c {UNPACKED} /dev/zero | tr '\\0' ' '; printf '{NOBODY}'; }} | gzip");
+    let packed = Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+    assert!(packed.status.success() && packed.stdout.starts_with(b"\x1f\x8b"), "gzip(1): {packed:?}");
+    packed.stdout
+}
+
+/// Blocks that say how often one byte comes, and a last one that is stored as it is (RFC 8878).
+fn zstd_bomb() -> Vec<u8> {
+    const BLOCK: u32 = 128 << 10;
+    const REPEATED: u32 = 1 << 1;
+    const LAST: u32 = 1;
+    let header = |kind: u32, length: u32| (kind | length << 3).to_le_bytes()[..3].to_vec();
+    let blanks = [header(REPEATED, BLOCK), b" ".to_vec()].concat().repeat(UNPACKED / BLOCK as usize);
+    // The magic number, no options, and a window of one block.
+    let begin = b"\x28\xb5\x2f\xfd\x00\x38".to_vec();
+    [begin, blanks, header(LAST, NOBODY.len() as u32), NOBODY.into()].concat()
+}
+
+/// I19. The simulators answer in text and do not keep headers, so the tenant is one of this test's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_packed_is_asked_for_and_a_bomb_is_neither_unpacked_nor_nobody() {
+    let mut bed = Bed::new("packed").await;
+    bed.start().await;
+    for (encoding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
+        let packs = Arc::new(AtomicBool::new(false));
+        let packs_now = packs.clone();
+        let person = json!({"user_id": "id-0", "username": {"username": "somebody"}, "has_password": true,
+            "disabled": false, "force_password_reset": true, "password_updated_at": 1_700_000_000,
+            "creation_time": 1_600_000_000});
+        let server = MockServer::start().await;
+        Mock::given(path("/api/users"))
+            .respond_with(move |_: &Request| {
+                let packed = packs_now.load(Ordering::SeqCst);
+                let total = usize::from(!packed);
+                let page = ResponseTemplate::new(200).insert_header(
+                    "x-pagination",
+                    format!(r#"{{"current_page":1,"total_count":{total},"has_next":false}}"#),
+                );
+                if packed {
+                    let page = page.insert_header("content-encoding", encoding);
+                    return page.set_body_raw(bomb.clone(), "application/json");
+                }
+                page.set_body_json([&person])
+            })
+            .mount(&server)
+            .await;
+        let block = json!({"monoCloud": {"baseURL": server.uri(), "credentialsSecretRef": {"name": encoding}}});
+        bed.provider(encoding, &[&server.uri()], json!({"apiKey": "key"}), block, fast()).await;
+        bed.provider_says(encoding, "Ready", "True Verified", &[]).await;
+        let before = bed.operator_peak_kilobytes();
+        packs.store(true, Ordering::SeqCst);
+        bed.enforce(encoding, encoding, json!({"scope": "Tenant"})).await;
+        bed.policy_says(encoding, "Stalled", "True ProviderResponseInvalid", &[]).await;
+        let grown = bed.operator_peak_kilobytes() - before;
+        assert!(grown <= 16 * 1024, "{encoding}: {grown} kB more at the peak");
+        packs.store(false, Ordering::SeqCst);
+        let done = bed.policy_says(encoding, "Ready", "True Enforced", &[]).await;
+        assert_eq!(done.count("enforced"), 1, "{encoding}: whoever is there is found again");
+        let asked = server.received_requests().await.expect("wiremock keeps them");
+        assert!(asked.iter().all(|request| !request.headers.contains_key("accept-encoding")), "{encoding}: {asked:?}");
     }
 }

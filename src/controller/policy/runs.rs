@@ -62,6 +62,8 @@ pub struct Trouble {
     pub message: String,
     /// When it was met first.
     pub since: Timestamp,
+    /// How often it was met in a row, with nothing that ended it in between.
+    pub met: u32,
     /// What the last pass had found when it met it.
     pub found: Option<Tally>,
     /// Nothing is tried before, whoever wakes the policy.

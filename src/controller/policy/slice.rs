@@ -442,19 +442,19 @@ impl Driver<'_> {
             run.pass = None;
         }
         let since = run.trouble.as_ref().map_or(Timestamp::now(), |trouble| trouble.since);
+        let met = run.trouble.as_ref().filter(|trouble| trouble.fault == fault).map_or(0, |trouble| trouble.met) + 1;
         let wait = if fault.passes() {
             self.pause(run).max(error.retry_after.unwrap_or_default().min(Duration::from_secs(3600)))
         } else {
             // A probe that is answered well does not show that a pass will be: such a tenant rests ever longer.
-            run.failures = run.failures.saturating_add(1);
             let capabilities = self.ready.connection.provider.capabilities();
-            schedule::probe_pause(self.ready.spec.probe_period_seconds, run.failures, capabilities)
+            schedule::probe_pause(self.ready.spec.probe_period_seconds, met, capabilities)
         };
         // A tenant that is throttled keeps its pace by its limiter.
         if fault != ProviderFault::Throttled {
             let until = Instant::now() + wait;
             let (message, under) = (error.to_string(), self.ready.entry.fingerprint);
-            run.trouble = Some(Trouble { fault, message, since, found, until, under });
+            run.trouble = Some(Trouble { fault, message, since, met, found, until, under });
         }
         if self.context.registry.fault(
             &self.ready.id,
