@@ -8,7 +8,7 @@ use serde_json::Value;
 use simulators::{Effect, Options, Play};
 use testbed::keycloak::options::OPERATOR_CLIENT;
 use testbed::keycloak::realm::{Realm, RealmOptions, UPDATE_PASSWORD};
-use testbed::proxy::{Call, Proxy, Record, Upstream};
+use testbed::proxy::{Call, Proxy, Upstream};
 
 use crate::bed::Bed;
 use crate::tenant::{self, Side, Tenant, Vendor};
@@ -34,8 +34,6 @@ pub enum Act {
     SignsIn,
     /// An administrator took the mark away.
     Clears,
-    /// An administrator set the mark, before there was an operator.
-    Marks,
 }
 
 /// An act, to whom, and when.
@@ -73,6 +71,8 @@ pub struct Site {
     pub tenant: Tenant,
     /// Who is due at the beginning, by id (Keycloak: by name).
     pub due: BTreeSet<String>,
+    /// One of them, whom an administrator marked before there was an operator: a mark can be taken away at any time.
+    marked_before: String,
     proxies: Vec<(&'static str, Proxy)>,
     /// Provider ids of accounts, for their names.
     ids: BTreeMap<String, String>,
@@ -80,7 +80,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A tenant of so many people who are all due.
+    /// A tenant of so many people who are all due; one of them is marked already.
     pub async fn open(vendor: Vendor, users: usize) -> Self {
         let tenant = match vendor {
             Vendor::Keycloak => match take_realm(users) {
@@ -111,7 +111,12 @@ impl Site {
         }
         let due = tenant.due().await;
         assert_eq!(due.len(), users, "everybody is due");
-        Self { tenant, due, proxies, ids, acts: Mutex::default() }
+        let marked_before = due.first().expect("there are people").clone();
+        match &tenant.side {
+            Side::Simulator(handle) => handle.play(&marked_before, Play::Marks).expect("it is possible"),
+            Side::Keycloak(realm) => realm.admin_marks(&marked_before).await.expect("an administrator may"),
+        }
+        Self { tenant, due, marked_before, proxies, ids, acts: Mutex::default() }
     }
 
     pub fn vendor(&self) -> Vendor {
@@ -192,7 +197,7 @@ impl Site {
                         })
                     };
                     let before = writes.iter().rfind(|(_, write)| write.account == update.user).map(|(at, _)| *at);
-                    let was_marked = before.is_some() || acted(&[Act::Marks], None);
+                    let was_marked = before.is_some() || update.user == self.marked_before;
                     let write = Write {
                         after_change: acted(&[Act::Complies], None),
                         again: was_marked && !acted(&[Act::Complies, Act::Clears], before),
@@ -216,7 +221,6 @@ impl Site {
                 let played = match act {
                     Act::Complies => handle.play(account, Play::Complies),
                     Act::Clears => handle.play(account, Play::Clears),
-                    Act::Marks => handle.play(account, Play::Marks),
                     // The operator that lives may set the mark at this very moment.
                     Act::SignsIn => {
                         handle.play(account, Play::SignsIn).or_else(|_| handle.play(account, Play::Abandons))
@@ -227,7 +231,6 @@ impl Site {
             Side::Keycloak(realm) => match act {
                 Act::Complies => realm.user_changes_password(account).await.expect("the login form"),
                 Act::Clears => realm.admin_clears_mark(account).await.expect("an administrator may"),
-                Act::Marks => realm.admin_marks(account).await.expect("an administrator may"),
                 Act::SignsIn => realm.user_signs_in(account).await.map(drop).expect("Keycloak answers"),
             },
         }
@@ -255,10 +258,9 @@ impl Site {
         acts.iter().filter(|acted| acted.act == act).map(|acted| acted.account.clone()).collect()
     }
 
-    /// Whether anything was done to or by an account since there is an operator.
+    /// Whether anything was done to or by an account.
     pub fn has_acted(&self, account: &str) -> bool {
-        let acts = self.acts.lock().expect("no panic while locked");
-        acts.iter().any(|acted| acted.account == account && acted.act != Act::Marks)
+        self.acts.lock().expect("no panic while locked").iter().any(|acted| acted.account == account)
     }
 
     /// When that first happened to an account.
@@ -294,11 +296,6 @@ impl Site {
                 lines + &acts.map(|acted| format!("  {} {:?}\n", acted.at, acted.act)).collect::<String>()
             }
         }
-    }
-
-    /// The calls of all proxies of this site.
-    pub fn records(&self) -> Vec<Record> {
-        self.proxies.iter().flat_map(|(_, proxy)| proxy.records()).collect()
     }
 }
 

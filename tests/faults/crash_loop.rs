@@ -6,6 +6,7 @@ use serde_json::json;
 use simulators::{Action, CallFault, Faults, MonoCloud, Options, PingOne, When, pingone};
 
 use crate::bed::{Bed, at_full_length};
+use crate::support::{eventually, slow};
 use crate::throttled::{enforced, everybody};
 
 const USERS: u32 = 40;
@@ -80,14 +81,18 @@ async fn a_refused_login_is_not_tried_again_by_every_new_process() {
     enforced(&bed, "inc").await;
 }
 
+/// A tenant that wants two minutes without requests.
+fn paused() -> Action {
+    let (content_type, body) = ("application/problem+json".to_owned(), "{}".to_owned());
+    let headers = vec![("retry-after".to_owned(), "120".to_owned())];
+    Action::Answer { status: 429, content_type, body, headers }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_process() {
     const STARTS: u64 = 4;
-    let (content_type, body) = ("application/problem+json".to_owned(), "{}".to_owned());
-    let headers = vec![("retry-after".to_owned(), "120".to_owned())];
-    let paused = Action::Answer { status: 429, content_type, body, headers };
     // A pause costs each process one request, an outage five and the probes of the seconds after them.
-    for (name, action, most) in [("paused", paused, 1), ("outage", Action::Reset, 5 + 3)] {
+    for (name, action, most) in [("paused", paused(), 1), ("outage", Action::Reset, 5 + 3)] {
         let calls = vec![CallFault::always("*", When::Before, action)];
         let simulator = MonoCloud::start(Options::ordinary(5).faults(Faults { calls, ..Faults::default() })).await;
         let simulator = simulator.expect("a simulator");
@@ -109,5 +114,47 @@ async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_pro
         simulator.set(Faults::default());
         enforced(&bed, "policy-0").await;
         assert!(simulator.requirements().values().all(|times| *times == 1), "{name}");
+    }
+}
+
+/// In mid-run: the process that meets it dies at once, so that no status tells the next one, which knows its tenant as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_request_or_five() {
+    const STARTS: usize = 4;
+    let silence = Action::Hang { milliseconds: None };
+    for (name, action, most) in [("paused-midway", paused(), 1), ("silent-midway", silence, 5)] {
+        let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
+        let mut bed = Bed::new(name).await;
+        bed.start().await;
+        for n in 0..3 {
+            bed.monocloud(&format!("object-{n}"), &simulator, slow()).await;
+            bed.policy(&format!("policy-{n}"), everybody(&format!("object-{n}"))).await;
+        }
+        eventually("the campaign goes on", &bed, async || simulator.requirements().len() >= 5).await;
+        simulator.set(Faults { calls: vec![CallFault::always("*", When::Before, action)], ..Faults::default() });
+        let asked = || simulator.counters().total();
+        let before = asked();
+        eventually("it is met", &bed, async || asked() > before).await;
+        bed.kill();
+        let mut cost = Vec::new();
+        for _ in 0..STARTS {
+            let before = asked();
+            bed.start().await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            bed.kill();
+            cost.push(asked() - before);
+        }
+        println!("{name}: requests of each process: {cost:?}");
+        assert!(cost[0] > 0 && cost.iter().all(|requests| *requests <= most), "{name}: {cost:?}");
+        simulator.set(Faults::default());
+        bed.start().await;
+        for n in 0..3 {
+            enforced(&bed, &format!("policy-{n}")).await;
+        }
+        let requirements = simulator.requirements();
+        assert!(
+            requirements.len() == USERS as usize && requirements.values().all(|times| *times == 1),
+            "{requirements:?}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The process is told to end: idle, in the middle of a batch, and twice.
 
 use serde_json::json;
-use simulators::{Action, CallFault, Faults, Options, When, looker};
+use simulators::{Action, CallFault, Faults, Options, Play, When, looker};
 
 use crate::bed::Bed;
 use crate::support::{enforced, eventually, holder, open_intents, required_again, slow, writes};
@@ -51,26 +51,44 @@ async fn an_operator_that_is_told_to_end_twice_in_mid_batch_closes_the_batch_and
     assert_eq!(required_again(tenant.simulator()), 0);
 }
 
-/// Class B: only a read tells whether a write whose answer never came has arrived.
+/// Class B: only a read tells whether a write whose answer never came has arrived. It has, or it has not, or it has not and
+/// an admin sets the mark at the very moment of that read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_told_to_end_while_a_write_hangs_ends_in_time_and_the_next_one_reads_before_it_writes() {
-    let hang = CallFault::new(looker::PATCH_CREDENTIAL, 5, When::After, Action::Hang { milliseconds: None });
-    let faults = Faults { calls: vec![hang], ..Faults::default() };
-    let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(20).faults(faults)).await;
-    let mut bed = Bed::new("hanging").await;
-    bed.elects().await;
-    let mut operator = bed.replica("operator", &[]).await;
-    tenant.connect(&bed, "tenant", slow()).await;
-    bed.policy("inc", tenant.policy("tenant", json!({}))).await;
-    let hangs = || tenant.simulator().ledger().iter().any(|record| record.fault == Some("hang"));
-    eventually("a write hangs", &bed, async || hangs()).await;
-    operator.process.terminate().expect("SIGTERM");
-    assert_eq!(operator.ended().await, Some(0), "{}", operator.log_text());
-    assert_eq!(holder(&bed).await, "", "the lease is free");
-    let _next = bed.replica("next", &[]).await;
-    bed.policy_until("inc", "everybody required", enforced).await;
-    let written = tenant.written().await;
-    assert!(written.len() == 20 && written.values().all(|times| *times == 1), "nobody twice: {written:?}");
+    let cases =
+        [("arrived", When::After, false, 20), ("lost", When::Before, false, 21), ("set", When::Before, true, 20)];
+    for (name, when, is_set_by_an_admin, sent) in cases {
+        let hang = CallFault::new(looker::PATCH_CREDENTIAL, 5, when, Action::Hang { milliseconds: None });
+        let faults = Faults { calls: vec![hang], ..Faults::default() };
+        let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(20).faults(faults)).await;
+        let simulator = tenant.simulator();
+        let mut bed = Bed::new(name).await;
+        bed.elects().await;
+        bed.shorten("SETTLE_SECONDS", 3);
+        let mut operator = bed.replica("operator", &[]).await;
+        tenant.connect(&bed, "tenant", slow()).await;
+        bed.policy("inc", tenant.policy("tenant", json!({}))).await;
+        let hanging = || simulator.ledger().into_iter().find(|record| record.fault == Some("hang"))?.user;
+        eventually("a write hangs", &bed, async || hanging().is_some()).await;
+        operator.process.terminate().expect("SIGTERM");
+        assert_eq!(operator.ended().await, Some(0), "{}", operator.log_text());
+        // The call itself is given up later than Kubernetes kills.
+        operator.says("calls that are still on the way are not waited for any longer").await;
+        assert_eq!(holder(&bed).await, "", "the lease is free");
+        let unclear = hanging().expect("an account");
+        if is_set_by_an_admin {
+            let marks = Action::Play { user: unclear.clone(), play: Play::Marks };
+            let read = CallFault::new(looker::READ_USER, 1, When::Before, marks).for_user(&unclear);
+            simulator.set(Faults { calls: vec![read], ..Faults::default() });
+        }
+        let _next = bed.replica("next", &[]).await;
+        bed.policy_until("inc", "everybody required", enforced).await;
+        let written = tenant.written().await;
+        assert_eq!(written.values().sum::<u64>(), sent, "{name}: {written:?}");
+        assert!(written.iter().all(|(user, times)| *times == 1 || *user == unclear), "{name}: {written:?}");
+        assert_eq!(simulator.users().iter().filter(|user| user.marked).count(), 20, "{name}: nobody is left out");
+        assert_eq!(required_again(simulator), 0, "{name}: nobody twice");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,25 @@ async fn a_pause_in_any_form_is_obeyed_within_bounds() {
     }
 }
 
+/// A second after the refusal the tenant would take the next one, so it is the date that is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_until_a_date_that_is_near_is_kept() {
+    const USERS: u32 = 12;
+    let limit = RateLimit { per_second: 2.0, burst: 8, retry_after: RetryAfter::HttpDate(4) };
+    let faults = Faults { rate_limit: Some(limit), ..Faults::default() };
+    let simulator = MonoCloud::start(Options::ordinary(USERS).faults(faults)).await.expect("a simulator");
+    let mut bed = Bed::new("until").await;
+    bed.start().await;
+    let mut one_at_a_time = fast();
+    merge(&mut one_at_a_time, json!({"rateLimit": {"maxConcurrentRequests": 1}}));
+    bed.monocloud("tenant", &simulator, one_at_a_time).await;
+    bed.policy("inc", everybody("tenant")).await;
+    enforced(&bed, "inc").await;
+    // The date has whole seconds.
+    assert!(gap(&simulator) >= 3.0, "{:?}", writes(&simulator));
+    each_once(&simulator, USERS);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_only_refusals_tell_is_learned() {
     const USERS: u32 = 300;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use simulators::{Action, CallFault, Faults, MonoCloud, Options, When, monocloud};
-use wiremock::matchers::path;
+use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::accounts::{Tenant, is_enforced, one_of_each};
@@ -139,35 +139,29 @@ async fn nothing_packed_is_asked_for_and_a_bomb_is_neither_unpacked_nor_nobody()
     let mut bed = Bed::new("packed").await;
     bed.start().await;
     for (encoding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
-        let packs = Arc::new(AtomicBool::new(false));
+        let packs = Arc::new(AtomicBool::new(true));
         let packs_now = packs.clone();
         let person = json!({"user_id": "id-0", "username": {"username": "somebody"}, "has_password": true,
             "disabled": false, "force_password_reset": true, "password_updated_at": 1_700_000_000,
             "creation_time": 1_600_000_000});
+        let page = |total: u8| {
+            let says = format!(r#"{{"current_page":1,"total_count":{total},"has_next":false}}"#);
+            ResponseTemplate::new(200).insert_header("x-pagination", says)
+        };
+        let bomb = page(0).insert_header("content-encoding", encoding).set_body_raw(bomb, "application/json");
+        let listing = page(1).set_body_json([&person]);
         let server = MockServer::start().await;
-        Mock::given(path("/api/users"))
-            .respond_with(move |_: &Request| {
-                let packed = packs_now.load(Ordering::SeqCst);
-                let total = usize::from(!packed);
-                let page = ResponseTemplate::new(200).insert_header(
-                    "x-pagination",
-                    format!(r#"{{"current_page":1,"total_count":{total},"has_next":false}}"#),
-                );
-                if packed {
-                    let page = page.insert_header("content-encoding", encoding);
-                    return page.set_body_raw(bomb.clone(), "application/json");
-                }
-                page.set_body_json([&person])
-            })
-            .mount(&server)
-            .await;
+        // A probe asks for one row and finds the tenant well; the bomb is what a run meets.
+        let probe = Mock::given(path("/api/users")).and(query_param("size", "1"));
+        probe.respond_with(listing.clone()).mount(&server).await;
+        let pages = move |_: &Request| if packs_now.load(Ordering::SeqCst) { bomb.clone() } else { listing.clone() };
+        Mock::given(path("/api/users")).respond_with(pages).mount(&server).await;
         let block = json!({"monoCloud": {"baseURL": server.uri(), "credentialsSecretRef": {"name": encoding}}});
         bed.provider(encoding, &[&server.uri()], json!({"apiKey": "key"}), block, fast()).await;
         bed.provider_says(encoding, "Ready", "True Verified", &[]).await;
         let before = bed.operator_peak_kilobytes();
-        packs.store(true, Ordering::SeqCst);
         bed.enforce(encoding, encoding, json!({"scope": "Tenant"})).await;
-        bed.policy_says(encoding, "Stalled", "True ProviderResponseInvalid", &[]).await;
+        bed.policy_says(encoding, "Ready", "False ProviderNotReady", &["not JSON"]).await;
         let grown = bed.operator_peak_kilobytes() - before;
         assert!(grown <= 16 * 1024, "{encoding}: {grown} kB more at the peak");
         packs.store(false, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 //! Sends a request at most once (but for one repeat with a fresh token), only to the origins that the credential is
 //! bound to, within a deadline and a size. Statuses are the provider's to judge; only redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::network::Network;
 use super::origin::Origin;
 use super::quota;
 use super::request::{Body, Kind, Request};
-use super::response::Response;
+use super::response::{Response, is_unauthorized};
 use super::retry_after::{date, retry_after};
 use super::token::{Token, TokenSource, secret_value};
 use crate::plan::guard::BELIEVABLE;
@@ -92,6 +93,8 @@ pub struct Http {
     settings: HttpSettings,
     auth: Auth,
     fixed: Option<(HeaderName, HeaderValue)>,
+    /// Whether the last answer took a fixed credential.
+    fixed_is_taken: AtomicBool,
     clock: Mutex<Option<ClockReading>>,
 }
 
@@ -138,7 +141,8 @@ impl Http {
             })?;
             fixed = Some((name.clone(), value));
         }
-        let http = Self { client, settings, auth, fixed, clock: Mutex::default() };
+        let fixed_is_taken = AtomicBool::new(false);
+        let http = Self { client, settings, auth, fixed, fixed_is_taken, clock: Mutex::default() };
         if let Auth::Bearer { source, .. } = &http.auth {
             http.check_origin("set up client", source.url())?;
         }
@@ -183,14 +187,14 @@ impl Http {
     /// Sends a request with the credential and waits for the whole answer.
     ///
     /// *Behaviour*: waits for the limiter; then asks the gate of a write; sends once. Where the answer says that the
-    /// token is bad, fetches a fresh one and sends once more: such an answer comes before anything takes effect. Every
+    /// token is bad, fetches a fresh one and sends once more, and so it does with a fixed credential that was taken before:
+    /// such an answer comes before anything takes effect. Every
     /// status but redirects is an answer. *Errors*: as [`ErrorKind`] says; `effect_unknown` for a write that was sent
     /// and has no readable answer.
     pub async fn send(&self, request: Request) -> Result<Response, ProviderError> {
         self.check_origin(request.operation, &request.url)?;
         let Auth::Bearer { source, refused } = &self.auth else {
-            let permit = self.permit(&request, Purpose::Work).await?;
-            return self.exchange(&request, None, permit).await;
+            return self.send_with_fixed(&request).await;
         };
         let (permit, token) = self.admit(&request, source).await?;
         let response = self.exchange(&request, Some(&token), permit).await?;
@@ -206,6 +210,22 @@ impl Http {
         if !refused(&response) {
             source.accepted(&token).await;
         }
+        Ok(response)
+    }
+
+    /// Sends with a fixed credential. One that was taken a moment ago is shown once more where it is refused: for what one
+    /// odd answer says, no tenant has to rest for a probe's period.
+    async fn send_with_fixed(&self, request: &Request) -> Result<Response, ProviderError> {
+        let permit = self.permit(request, Purpose::Work).await?;
+        let response = self.exchange(request, None, permit).await?;
+        let is_taken = !is_unauthorized(&response);
+        let was_taken = self.fixed_is_taken.swap(is_taken, Ordering::SeqCst);
+        if is_taken || !was_taken {
+            return Ok(response);
+        }
+        let permit = self.permit(request, Purpose::Work).await?;
+        let response = self.exchange(request, None, permit).await?;
+        self.fixed_is_taken.fetch_or(!is_unauthorized(&response), Ordering::SeqCst);
         Ok(response)
     }
 

@@ -32,6 +32,8 @@ const ID: &str = "3f0c1f7e-7a52-4c5a-9a36-6d7c7c3b0a11";
 const PAGES: usize = 4;
 /// What one operation may ask at most: no answer that repeats itself makes a client go on.
 const MOST_REQUESTS: u64 = 2_600;
+/// The longest pause that an answer may bring about, by its head (a `Retry-After`, a quota that is used up) or its body.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// An answer, sent to whoever asks for something else than a token, or to everybody.
 struct Answer {
@@ -137,8 +139,8 @@ fn drive(input: &[u8], tokens_too: bool, connect: fn(&Url, HttpSettings) -> Box<
         arena.requests.store(0, Ordering::Relaxed);
         let result = arena.runtime.block_on(async {
             let limits = Limits { requests_per_second: 1e6, burst: 1_000_000, max_concurrent_requests: 8 };
-            let mut settings =
-                HttpSettings::new(Limiter::new(limits), vec![Origin::of(&arena.base).expect("an origin")]);
+            let limiter = Limiter::new(limits);
+            let mut settings = HttpSettings::new(limiter.clone(), vec![Origin::of(&arena.base).expect("an origin")]);
             let here = AddressRules::parse(&["127.0.0.0/8"]).expect("a network");
             settings.network = Network::new(here, None, Vec::new()).expect("a way out");
             // Reading the system's roots would take far longer than the answer.
@@ -146,7 +148,10 @@ fn drive(input: &[u8], tokens_too: bool, connect: fn(&Url, HttpSettings) -> Box<
             settings.patience = Duration::ZERO;
             settings.deadline = Duration::from_secs(20);
             let provider = connect(&arena.base, settings);
-            ask(&*provider, &asked).await
+            let result = ask(&*provider, &asked).await;
+            let pause = limiter.blocked_for();
+            assert!(pause.is_none_or(|pause| pause <= LONGEST_PAUSE), "the tenant would rest for {pause:?}");
+            result
         });
         let requests = arena.requests.load(Ordering::Relaxed);
         assert!(requests <= MOST_REQUESTS, "{asked}: {requests} requests");
@@ -154,11 +159,7 @@ fn drive(input: &[u8], tokens_too: bool, connect: fn(&Url, HttpSettings) -> Box<
             let said = format!("{error} {error:?}");
             assert!(!said.contains(CANARY), "an error shows the answer: {said}");
             assert!(said.len() < 2_000, "an error is {} bytes long", said.len());
-            assert!(
-                error.retry_after.is_none_or(|pause| pause <= Duration::from_secs(15 * 60)),
-                "{:?}",
-                error.retry_after
-            );
+            assert!(error.retry_after.is_none_or(|pause| pause <= LONGEST_PAUSE), "{:?}", error.retry_after);
         }
     });
 }

@@ -1,11 +1,10 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use serde_json::json;
 use wiremock::matchers::{body_string_contains, header, header_exists, method, path};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
 use super::super::address::AddressRules;
-use super::super::is_unauthorized;
 use super::super::limiter::Limits;
 use super::super::origin::Base;
 use super::super::token::ClientAuth;
@@ -202,6 +201,29 @@ async fn requests_and_tokens_outside_the_allowed_origins_are_never_sent() {
     let auth = Auth::bearer(source(&other), is_unauthorized);
     assert_eq!(Http::new(settings(&server), auth).unwrap_err().kind, ErrorKind::EndpointRefused);
     assert!(other.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_is_shown_once_more_where_it_is_refused() {
+    let server = MockServer::start().await;
+    let http = keyed(settings(&server));
+    let asked = async || {
+        let answers = http.send(get(&server)).await.unwrap().status.as_u16();
+        let requests = server.received_requests().await.unwrap().len();
+        server.reset().await;
+        (answers, requests)
+    };
+    answer(&server, ResponseTemplate::new(401)).await;
+    assert_eq!(asked().await, (401, 1), "it was never taken");
+    answer(&server, ResponseTemplate::new(200)).await;
+    assert_eq!(asked().await, (200, 1));
+    Mock::given(path("/thing")).respond_with(ResponseTemplate::new(401)).up_to_n_times(1).mount(&server).await;
+    answer(&server, ResponseTemplate::new(200)).await;
+    assert_eq!(asked().await, (200, 2), "one odd answer");
+    for requests in [2, 1, 1] {
+        answer(&server, ResponseTemplate::new(401)).await;
+        assert_eq!(asked().await, (401, requests), "it is not taken any more");
+    }
 }
 
 #[test]
