@@ -26,7 +26,8 @@ histories: needs ## Of the soak: decisions under 10,000 random histories
 
 full-length: needs ## Of the soak: faults of watches, leases and settle times as they are shipped, and crowds of policies
 	@FULL_LENGTH=1 $(CARGO) test --locked --package password-reset-operator --test faults -- \
-	  --nocapture watches replicas stops accounts transport http2 many_policies hundreds_of_policies
+	  --nocapture watches replicas stops accounts transport http2 many_policies hundreds_of_policies process:: \
+	  an_operator_that_is_killed_every_300_ms while_the_api_server_is_away
 
 lint: needs ## Check format and lints
 	@$(CARGO) fmt --all --check

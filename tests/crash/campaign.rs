@@ -248,10 +248,12 @@ impl Campaign {
         View(serde_json::to_value(api.get(POLICY).await.expect("the policy")).expect("JSON"))
     }
 
-    /// Asks for a look, as anybody may.
-    pub async fn look(&self, token: &str) {
+    /// Asks for a look, as anybody may: by a word that was not used before.
+    pub async fn look(&self) -> String {
+        let token = format!("at-{}", testbed::proxy::moment());
         let annotation = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": token}}});
         self.bed.patch_policy(POLICY, annotation).await;
+        token
     }
 
     /// Waits until status says how everybody really stands, or until `fired`. `None` when the fault came first.
@@ -295,7 +297,7 @@ impl Campaign {
             // A status whose answer is lost is told by nobody.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.said.notified()).await;
         }
-        self.look("after-the-fault").await;
+        self.look().await;
         self.rest(false).await.unwrap_or(Ok(()))
     }
 
@@ -305,9 +307,9 @@ impl Campaign {
         self.quiet(deadline).await?;
         let (writes, stores) = (self.site.writes().await.len(), self.stores().len());
         let status = said_besides_the_look(&self.policy().await.0["status"]);
-        for look in 0..looks {
-            let (token, lists) = (format!("at-rest-{look}"), self.lists() + judge::PAGES as usize);
-            self.look(&token).await;
+        for _ in 0..looks {
+            let lists = self.lists() + judge::PAGES as usize;
+            let token = self.look().await;
             while self.lists() < lists || self.policy().await.0["status"]["lastHandledReconcile"] != token {
                 if Instant::now() > deadline {
                     return Err("asked for a look at rest, it did not look".to_owned());
@@ -386,7 +388,7 @@ impl Campaign {
         self.open_gates();
         if judge::is_at_rest(&self.policy().await) {
             // A settled policy is looked at again after a part of its period; nobody waits for that here.
-            self.look("after-the-crash").await;
+            self.look().await;
         }
     }
 

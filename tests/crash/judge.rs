@@ -15,9 +15,11 @@ pub const PAGES: u64 = (USERS / PAGE) as u64;
 /// The first thing that an operator asks is who it is.
 pub const WHO_AM_I: &str = "create authentication.k8s.io/selfsubjectreviews";
 
-/// Whether the policy waits for nothing but people or a human.
+/// Whether the policy waits for nothing but people or a human, and has been looked at if somebody asked for it.
 pub fn is_at_rest(view: &View) -> bool {
-    view.is_current() && view.condition("Reconciling").is_empty() && !view.condition("Ready").is_empty()
+    let asked = &view.0["metadata"]["annotations"]["passwordreset.dev/reconcile"];
+    let has_looked = asked.is_null() || *asked == view.0["status"]["lastHandledReconcile"];
+    has_looked && view.is_current() && view.condition("Reconciling").is_empty() && !view.condition("Ready").is_empty()
 }
 
 /// How many people really are what, in the words of `counts`.
@@ -102,7 +104,8 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<S
         let of_account: Vec<_> = writes.iter().filter(|write| write.account == *account).collect();
         // What somebody did before the operator kept what it was told.
         let unknown = |act: Act| site.when(account, act).is_some_and(|at| !is_recorded(site, account, records, at));
-        // Where changes do not show, people of the open batch who complied meanwhile are asked once more.
+        // Where changes do not show, people of the open batch who complied meanwhile are asked once more. That they are no
+        // more than a batch (25) is not asked here: few comply in a campaign.
         let asked_anyway = site.vendor() == Vendor::Looker && unknown(Act::Complies);
         // A mark that was taken away before anybody had seen it: the account is due like any other.
         let permitted = if asked_anyway || unknown(Act::Clears) { 2 } else { 1 };

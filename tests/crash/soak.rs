@@ -286,7 +286,7 @@ async fn day(vendor: Vendor, mut dice: Dice, beds: &Beds) -> (String, Vec<String
         };
     }
     campaign.clear_rules();
-    campaign.look("evening").await;
+    campaign.look().await;
     let rest = campaign.rest(false).await.unwrap_or(Ok(()));
     let (problems, log) = campaign.end(rest, LOOKS, beds).await;
     (what, problems, log)

@@ -122,11 +122,11 @@ async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_pro
 async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_request_or_five() {
     const STARTS: usize = 4;
     let silence = Action::Hang { milliseconds: None };
-    for (name, action, most) in [("paused-midway", paused(), 1), ("silent-midway", silence, 5)] {
+    for (name, action, objects, most) in [("paused-midway", paused(), 1, 1), ("silent-midway", silence, 3, 5)] {
         let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
         let mut bed = Bed::new(name).await;
         bed.start().await;
-        for n in 0..3 {
+        for n in 0..objects {
             bed.monocloud(&format!("object-{n}"), &simulator, slow()).await;
             bed.policy(&format!("policy-{n}"), everybody(&format!("object-{n}"))).await;
         }
@@ -144,11 +144,10 @@ async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_
             bed.kill();
             cost.push(asked() - before);
         }
-        println!("{name}: requests of each process: {cost:?}");
         assert!(cost[0] > 0 && cost.iter().all(|requests| *requests <= most), "{name}: {cost:?}");
         simulator.set(Faults::default());
         bed.start().await;
-        for n in 0..3 {
+        for n in 0..objects {
             enforced(&bed, &format!("policy-{n}")).await;
         }
         let requirements = simulator.requirements();

@@ -37,7 +37,7 @@ async fn a_name_that_does_not_resolve_is_unreachable_and_holds_nobody_up() {
     let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(10)).await;
     let mut bed = Bed::new("names").await;
     bed.start().await;
-    // Many of them, as many as threads that resolve could block.
+    // Names below .invalid are known not to be there, at once; that a look-up which takes long holds nobody up is not shown.
     for n in 0..8 {
         let name = format!("lost-{n}");
         bed.monocloud_at(&name, &simulator, &format!("https://{name}.invalid"), fast()).await;

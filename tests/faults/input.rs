@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use simulators::{Looker, MonoCloud, Options, PingOne};
+use simulators::{Looker, MonoCloud, Options, PERSONAL_CANARY, PingOne, SECRET_CANARY};
+use testbed::keycloak::options::OPERATOR_CLIENT;
+use testbed::keycloak::realm::RealmOptions;
 use wiremock::matchers::{method, path, path_regex};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::bed::{Bed, at_full_length, cutoff, fast, merge};
 use crate::support::{create, objects};
+use crate::tenant::Tenant;
 
 fn enforce(targets: Value) -> Value {
     json!({"mode": "Enforce", "requirement": {"passwordChangedAfter": cutoff()}, "targets": targets})
@@ -218,6 +221,36 @@ async fn names_with_escapes_and_of_a_megabyte_show_nowhere() {
         assert!(!public.contains(shown), "{shown:?}");
     }
     assert!(public.lines().all(|line| line.len() < 20_000), "no endless line");
+}
+
+/// C8, at the real Keycloak: its tokens are made by itself and hold no canary, but all of them begin alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_secret_or_person_of_keycloak_shows_even_where_everything_is_logged() {
+    let tenant = Tenant::keycloak(RealmOptions::default().users(12)).await;
+    let realm = tenant.realm_of();
+    let login = [("grant_type", "client_credentials"), ("client_id", OPERATOR_CLIENT)];
+    let url = format!("{}/protocol/openid-connect/token", realm.url());
+    let secret = realm.client_secret();
+    let asked =
+        reqwest::Client::new().post(url).form(&[&login[..], &[("client_secret", &secret)]].concat()).send().await;
+    let token: Value = asked.expect("an answer").json().await.expect("JSON");
+    let head = "eyJhbGci";
+    assert!(token["access_token"].as_str().is_some_and(|token| token.starts_with(head)), "so a token begins");
+
+    let mut bed = Bed::new("keycloak").await;
+    let [port] = testbed::ports::free().expect("a free port");
+    bed.set("LISTEN", &format!("127.0.0.1:{port}"));
+    bed.set("LOG", "trace");
+    bed.start().await;
+    tenant.connect(&bed, "tenant", fast()).await;
+    bed.policy("inc", tenant.policy("tenant", json!({"action": {"sessions": "Revoke"}}))).await;
+    bed.policy_until("inc", "everybody required", |view| view.condition("Ready") == "True Enforced").await;
+    assert_eq!(tenant.written().await.len(), 12);
+    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("metrics").text().await;
+    let public = (bed.everything_public().await + &metrics.expect("text")).to_lowercase();
+    for shown in [head, &secret, PERSONAL_CANARY, SECRET_CANARY, "user-0"] {
+        assert!(!public.contains(&shown.to_lowercase()), "{shown}");
+    }
 }
 
 /// C9. Whatever a policy selects, who is protected and the operator's own account are never written. That this holds in

@@ -52,12 +52,12 @@ async fn an_operator_that_is_told_to_end_twice_in_mid_batch_closes_the_batch_and
 }
 
 /// Class B: only a read tells whether a write whose answer never came has arrived. It has, or it has not, or it has not and
-/// an admin sets the mark at the very moment of that read.
+/// an admin has set the mark before the next process looks.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_told_to_end_while_a_write_hangs_ends_in_time_and_the_next_one_reads_before_it_writes() {
     let cases =
         [("arrived", When::After, false, 20), ("lost", When::Before, false, 21), ("set", When::Before, true, 20)];
-    for (name, when, is_set_by_an_admin, sent) in cases {
+    for (name, when, is_marked_by_an_admin, sent) in cases {
         let hang = CallFault::new(looker::PATCH_CREDENTIAL, 5, when, Action::Hang { milliseconds: None });
         let faults = Faults { calls: vec![hang], ..Faults::default() };
         let tenant = Tenant::simulated(Vendor::Looker, Options::ordinary(20).faults(faults)).await;
@@ -76,10 +76,8 @@ async fn an_operator_that_is_told_to_end_while_a_write_hangs_ends_in_time_and_th
         operator.says("calls that are still on the way are not waited for any longer").await;
         assert_eq!(holder(&bed).await, "", "the lease is free");
         let unclear = hanging().expect("an account");
-        if is_set_by_an_admin {
-            let marks = Action::Play { user: unclear.clone(), play: Play::Marks };
-            let read = CallFault::new(looker::READ_USER, 1, When::Before, marks).for_user(&unclear);
-            simulator.set(Faults { calls: vec![read], ..Faults::default() });
+        if is_marked_by_an_admin {
+            simulator.play(&unclear, Play::Marks).expect("an admin marks");
         }
         let _next = bed.replica("next", &[]).await;
         bed.policy_until("inc", "everybody required", enforced).await;

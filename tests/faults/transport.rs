@@ -1,13 +1,11 @@
 //! Connections that break in every phase, and answers that are slow, huge or packed.
 
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use simulators::{Action, CallFault, Faults, MonoCloud, Options, When, monocloud};
 use wiremock::matchers::{path, query_param};
-use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::accounts::{Tenant, is_enforced, one_of_each};
 use crate::bed::{Bed, fast};
@@ -109,65 +107,63 @@ async fn no_answer_however_large_or_deep_costs_memory_and_none_is_nobody() {
     }
 }
 
-/// What both bombs unpack to is blanks up to 256 MiB, and then an empty listing: whoever unpacks them may well believe in it.
-const UNPACKED: usize = 256 << 20;
-const NOBODY: &str = "[]";
+/// How many blanks are before the listing that a bomb unpacks to.
+const BLANKS: usize = 256 << 20;
 
 /// By gzip(1).
-fn gzip_bomb() -> Vec<u8> {
-    let script = format!("{{ head -c {UNPACKED} /dev/zero | tr '\\0' ' '; printf '{NOBODY}'; }} | gzip");
-    let packed = Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+fn gzip_bomb(listing: &str) -> Vec<u8> {
+    let script = format!("{{ head -c {BLANKS} /dev/zero | tr '\\0' ' '; printf %s \"$1\"; }} | gzip");
+    let packed = Command::new("/bin/sh").args(["-c", &script, "bomb", listing]).output().expect("a shell");
     assert!(packed.status.success() && packed.stdout.starts_with(b"\x1f\x8b"), "gzip(1): {packed:?}");
     packed.stdout
 }
 
 /// Blocks that say how often one byte comes, and a last one that is stored as it is (RFC 8878).
-fn zstd_bomb() -> Vec<u8> {
+fn zstd_bomb(listing: &str) -> Vec<u8> {
     const BLOCK: u32 = 128 << 10;
     const REPEATED: u32 = 1 << 1;
     const LAST: u32 = 1;
     let header = |kind: u32, length: u32| (kind | length << 3).to_le_bytes()[..3].to_vec();
-    let blanks = [header(REPEATED, BLOCK), b" ".to_vec()].concat().repeat(UNPACKED / BLOCK as usize);
+    let blanks = [header(REPEATED, BLOCK), b" ".to_vec()].concat().repeat(BLANKS / BLOCK as usize);
     // The magic number, no options, and a window of one block.
     let begin = b"\x28\xb5\x2f\xfd\x00\x38".to_vec();
-    [begin, blanks, header(LAST, NOBODY.len() as u32), NOBODY.into()].concat()
+    [begin, blanks, header(LAST, listing.len() as u32), listing.into()].concat()
 }
 
-/// I19. The simulators answer in text and do not keep headers, so the tenant is one of this test's own.
+/// I19. The simulators answer in text and do not keep headers, so the tenant is one of this test's own. The one account is
+/// marked already; a bomb says that it is due, so that whoever unpacks and believes it writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_packed_is_asked_for_and_a_bomb_is_neither_unpacked_nor_nobody() {
+async fn nothing_packed_is_asked_for_and_a_bomb_is_neither_unpacked_nor_believed() {
     let mut bed = Bed::new("packed").await;
     bed.start().await;
-    for (encoding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
-        let packs = Arc::new(AtomicBool::new(true));
-        let packs_now = packs.clone();
-        let person = json!({"user_id": "id-0", "username": {"username": "somebody"}, "has_password": true,
-            "disabled": false, "force_password_reset": true, "password_updated_at": 1_700_000_000,
-            "creation_time": 1_600_000_000});
-        let page = |total: u8| {
-            let says = format!(r#"{{"current_page":1,"total_count":{total},"has_next":false}}"#);
-            ResponseTemplate::new(200).insert_header("x-pagination", says)
-        };
-        let bomb = page(0).insert_header("content-encoding", encoding).set_body_raw(bomb, "application/json");
-        let listing = page(1).set_body_json([&person]);
+    let listing = |marked: bool| {
+        json!([{"user_id": "id-0", "username": {"username": "somebody"}, "has_password": true, "disabled": false,
+            "force_password_reset": marked, "password_updated_at": 1_700_000_000, "creation_time": 1_600_000_000}])
+    };
+    let due = listing(false).to_string();
+    for (encoding, bomb) in [("gzip", gzip_bomb(&due)), ("zstd", zstd_bomb(&due))] {
+        let says = r#"{"current_page":1,"total_count":1,"has_next":false}"#;
+        let page = ResponseTemplate::new(200).insert_header("x-pagination", says);
+        let bomb = page.clone().insert_header("content-encoding", encoding).set_body_raw(bomb, "application/json");
+        let page = page.set_body_json(listing(true));
         let server = MockServer::start().await;
-        // A probe asks for one row and finds the tenant well; the bomb is what a run meets.
-        let probe = Mock::given(path("/api/users")).and(query_param("size", "1"));
-        probe.respond_with(listing.clone()).mount(&server).await;
-        let pages = move |_: &Request| if packs_now.load(Ordering::SeqCst) { bomb.clone() } else { listing.clone() };
-        Mock::given(path("/api/users")).respond_with(pages).mount(&server).await;
+        let users = || Mock::given(path("/api/users"));
+        // A probe asks for one row and finds the tenant well; the bombs are what a run meets, more often than it lists.
+        users().and(query_param("size", "1")).respond_with(page.clone()).mount(&server).await;
+        users().respond_with(bomb).up_to_n_times(4).expect(4).mount(&server).await;
+        users().respond_with(page).mount(&server).await;
         let block = json!({"monoCloud": {"baseURL": server.uri(), "credentialsSecretRef": {"name": encoding}}});
         bed.provider(encoding, &[&server.uri()], json!({"apiKey": "key"}), block, fast()).await;
         bed.provider_says(encoding, "Ready", "True Verified", &[]).await;
         let before = bed.operator_peak_kilobytes();
         bed.enforce(encoding, encoding, json!({"scope": "Tenant"})).await;
-        bed.policy_says(encoding, "Ready", "False ProviderNotReady", &["not JSON"]).await;
+        let done = bed.policy_says(encoding, "Ready", "True Enforced", &[]).await;
+        assert_eq!(done.count("enforced"), 1, "{encoding}");
         let grown = bed.operator_peak_kilobytes() - before;
         assert!(grown <= 16 * 1024, "{encoding}: {grown} kB more at the peak");
-        packs.store(false, Ordering::SeqCst);
-        let done = bed.policy_says(encoding, "Ready", "True Enforced", &[]).await;
-        assert_eq!(done.count("enforced"), 1, "{encoding}: whoever is there is found again");
+        server.verify().await;
         let asked = server.received_requests().await.expect("wiremock keeps them");
+        assert!(asked.iter().all(|request| request.method == "GET"), "{encoding}: a bomb was believed: {asked:?}");
         assert!(asked.iter().all(|request| !request.headers.contains_key("accept-encoding")), "{encoding}: {asked:?}");
     }
 }
