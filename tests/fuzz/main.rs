@@ -1,7 +1,8 @@
 //! Every parser of outside input, fed with what nobody should send.
 //!
 //! A target is a function of bytes. Its corpus is a few files in `corpus/<target>/`; a seeded mutator makes the rest.
-//! Nothing may panic, hang, or take more than 16 MiB for an input of at most 4 MiB.
+//! Nothing may panic, hang, or take more than 16 MiB for an input of at most 4 MiB; nor, in an optimised build (`make fuzz`),
+//! a second of a processor's time.
 //!
 //! | variable | effect |
 //! |---|---|
