@@ -224,7 +224,7 @@ impl Registry {
     pub fn verified(&self, id: &ProviderId, connection: &Connection, tenant: Tenant) {
         let mut inner = locked(&self.0);
         let Some(entry) = inner.objects.get_mut(id).filter(|entry| entry.is_over(connection)) else { return };
-        entry.verified = Some((tenant, Instant::now()));
+        entry.verified = Some((tenant.knowing(entry.verified.as_ref().map(|(before, _)| before)), Instant::now()));
     }
 
     /// The objects that name the same tenant as `id`, itself among them.

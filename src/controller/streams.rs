@@ -166,7 +166,7 @@ where
 {
     let period = Duration::from_secs(config.timeout.unwrap_or(LONGEST_WATCH).into()) * WATCHES_PER_LIST;
     let begin = move || (watcher(api.clone(), config.clone()).boxed(), Instant::now() + period);
-    futures::stream::unfold((begin(), begin), |((mut events, mut list_at), begin)| async move {
+    futures::stream::unfold((begin(), begin), move |((mut events, mut list_at), begin)| async move {
         let event = loop {
             // The time is compared first: a watch that always has an event at hand is never too late for `timeout_at`.
             let next = if Instant::now() < list_at { timeout_at(list_at, events.next()).await.ok() } else { None };
@@ -175,6 +175,10 @@ where
                 None => (events, list_at) = begin(),
             }
         };
+        // A list has all the time that it needs.
+        if let Ok(Event::Init | Event::InitApply(_)) = &event {
+            list_at = Instant::now() + period;
+        }
         if let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = &event
             && (status.code == 410 || status.is_forbidden())
         {

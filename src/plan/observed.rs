@@ -201,6 +201,23 @@ pub struct Tenant {
     pub enforceable: Enforceable,
 }
 
+impl Tenant {
+    /// This reading, and of one that was made `before` with the same credential the own account, where this one does not
+    /// show it: what was known to be ours stays ours.
+    #[must_use]
+    pub fn knowing(self, before: Option<&Self>) -> Self {
+        match before.filter(|before| self.own_account.is_none() && before.own_account.is_some()) {
+            None => self,
+            Some(before) => Self {
+                own_account: before.own_account.clone(),
+                own_account_has_password: before.own_account_has_password,
+                enforceable: before.enforceable.clone(),
+                ..self
+            },
+        }
+    }
+}
+
 /// Whether a requirement will be enforced at the next sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enforceable {
@@ -215,6 +232,22 @@ pub enum Enforceable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_own_account_that_is_not_shown_any_more_stays_known() {
+        let reading = |own: Option<&str>| Tenant {
+            id: "t".to_owned(),
+            name: None,
+            users: None,
+            own_account: own.map(|id| AccountId(id.to_owned())),
+            own_account_has_password: own.map(|_| true),
+            enforceable: if own.is_some() { Enforceable::Yes } else { Enforceable::Unknown("hidden".to_owned()) },
+        };
+        let (shown, other, hidden) = (reading(Some("7")), reading(Some("8")), reading(None));
+        assert_eq!(hidden.clone().knowing(Some(&shown)), shown);
+        assert_eq!(other.clone().knowing(Some(&shown)), other, "what is shown now counts");
+        assert_eq!(hidden.clone().knowing(None), hidden);
+    }
 
     #[test]
     fn whoever_a_key_names_is_found_once_ignoring_case_and_nobody_else_is() {

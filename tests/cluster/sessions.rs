@@ -1,11 +1,11 @@
 //! `sessions: Revoke` ends the sessions of whoever must change the password, once, and nobody else's.
 
 use serde_json::json;
-use simulators::{CallFault, Class, Faults, Options, Population, Share, looker, monocloud, pingone};
+use simulators::{Action, CallFault, Class, Faults, Options, Population, Share, When, looker, monocloud, pingone};
 use testbed::keycloak::options::Beginning;
 use testbed::keycloak::realm::RealmOptions;
 
-use crate::bed::{Bed, fast};
+use crate::bed::{Bed, View, fast, merge};
 use crate::history::{History, look_again};
 use crate::proxy::Proxy;
 use crate::tenant::{Tenant, Vendor, keycloak};
@@ -47,6 +47,25 @@ async fn sessions_of_those_who_are_marked_end_once_and_those_of_the_compliant_st
         look_again(&bed, "inc", "third").await;
         assert_eq!(tenant.simulator().count(call), ended, "{vendor:?}: once");
         history.assert_sound();
+    }
+}
+
+/// Requiring does not wait for what cannot be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_call_about_sessions_fails_everybody_is_required_all_the_same() {
+    for (vendor, call) in [(Vendor::MonoCloud, monocloud::LIST_SESSIONS), (Vendor::PingOne, pingone::LIST_SESSIONS)] {
+        let calls = vec![CallFault::always(call, When::Before, Action::Status(503))];
+        let options = Options::ordinary(30).faults(Faults { calls, ..Faults::default() });
+        let tenant = Tenant::simulated(vendor, options).await;
+        let mut bed = Bed::new("no-sessions").await;
+        bed.start().await;
+        let mut extra = fast();
+        merge(&mut extra, json!({"probePeriodSeconds": 10}));
+        tenant.connect(&bed, "tenant", extra).await;
+        bed.policy("inc", tenant.policy("tenant", json!({"action": {"sessions": "Revoke"}}))).await;
+        let all = |p: &View| p.count("enforced") == 30;
+        bed.policy_until("inc", "everybody required", all).await;
+        assert!(tenant.simulator().requirements().values().all(|times| *times == 1), "{vendor:?}");
     }
 }
 

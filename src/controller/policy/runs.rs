@@ -73,9 +73,10 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Whether it lasts until a pass is complete: what comes before a bad answer says nothing about the next one.
+    /// Whether it lasts until a pass is complete: of a right that is lacking or an answer that cannot be read, the answers
+    /// before it say nothing. Any other fault would show in each of them.
     pub fn outlives_progress(&self) -> bool {
-        self.fault != ProviderFault::Unreachable
+        matches!(self.fault, ProviderFault::PermissionDenied | ProviderFault::ResponseInvalid)
     }
 }
 

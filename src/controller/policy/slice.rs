@@ -438,7 +438,8 @@ impl Driver<'_> {
         let is_answer = error.is_unreadable() || error.is_refusal();
         let believed = !is_answer || error.kind == ErrorKind::PermissionDenied;
         let found = run.pass.as_ref().map(|pass| pass.tally());
-        if !believed {
+        // Nor does a pass outlive a long rest: whoever is protected or excluded is asked for at its beginning.
+        if !believed || !fault.passes() {
             run.pass = None;
         }
         let since = run.trouble.as_ref().map_or(Timestamp::now(), |trouble| trouble.since);

@@ -117,7 +117,8 @@ pub async fn look(subject: &Subject, before: Option<&Entry>, context: &Context) 
     match connection.provider.verify(fresh_token).await {
         Ok(tenant) => {
             entry.health = Health::Ready;
-            entry.verified = Some((tenant, Instant::now()));
+            let known = same.and_then(|same| same.verified.as_ref()).map(|(tenant, _)| tenant);
+            entry.verified = Some((tenant.knowing(known), Instant::now()));
             (entry.verified_once, entry.has_outcome) = (true, true);
             entry.probes = Probes::default();
             Found { entry, next_probe: None }

@@ -131,7 +131,7 @@ where
             return Ok(Action::requeue(rest));
         }
         if publish::status(api, object, &report.status).await?.is_none() {
-            return Ok(Action::await_change());
+            return Ok(action);
         }
         context.said.put(subject, &report.status);
     }

@@ -145,7 +145,8 @@ impl User {
             Some(Some(credential)) => credential.fill(&mut account),
         }
         let is_embedded = self.credentials_embed.is_some_and(|embedded| !embedded.0.is_empty());
-        if self.is_service_account == Some(true) || is_embedded {
+        // Who has an e-mail credential besides signs in by it too.
+        if self.is_service_account == Some(true) || is_embedded && account.credential != Credential::Local {
             account.credential = Credential::Service;
         }
         account

@@ -47,7 +47,7 @@ impl Fuse {
         call: impl AsyncFnOnce() -> Result<T, ProviderError>,
     ) -> Option<Result<T, ProviderError>> {
         if let Some(error) = self.blown() {
-            return Some(Err(error));
+            return Some(Err(ProviderError { held_back: true, ..error }));
         }
         if self.is_late() {
             return None;

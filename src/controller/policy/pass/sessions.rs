@@ -69,7 +69,9 @@ impl Pass {
                 }
                 Some(Err(error)) if error.concerns_tenant() => {
                     let key = work.account_key(&id);
-                    if fuse.blown().is_none() && self.stumbles_again(key) {
+                    // Whatever the others met: who is tried first is so at each round, and while sessions cannot be ended
+                    // nobody else is required. In an outage the tenant is probed before the next round.
+                    if error.is_an_answer() && self.stumbles_again(key) {
                         tracing::debug!(%error, "sessions of one account were not ended");
                         self.sessions_kept.insert(key);
                     } else {

@@ -40,10 +40,16 @@ fn no_credential_is_told_apart_from_no_word_about_it() {
 
 #[test]
 fn service_accounts_and_embed_users_are_nobodys_password() {
-    for flag in [r#""is_service_account": true"#, r#""credentials_embed": [{"type": "embed"}]"#] {
-        let json = format!(r#"{{"id": "1", {flag}, "credentials_email": {{}}}}"#);
-        assert_eq!(account(&json).credential, Credential::Service, "{flag}");
+    let embedded = r#""credentials_embed": [{"type": "embed"}]"#;
+    for told in [
+        r#""is_service_account": true, "credentials_email": {}"#.to_owned(),
+        format!(r#"{embedded}, "credentials_email": null"#),
+        embedded.to_owned(),
+    ] {
+        assert_eq!(account(&format!(r#"{{"id": "1", {told}}}"#)).credential, Credential::Service, "{told}");
     }
+    let both = format!(r#"{{"id": "1", {embedded}, "credentials_email": {{}}}}"#);
+    assert_eq!(account(&both).credential, Credential::Local, "who signs in by a password too is asked");
 }
 
 #[test]
