@@ -8,7 +8,7 @@ use serde_json::Value;
 use simulators::{Effect, Options, Play};
 use testbed::keycloak::options::OPERATOR_CLIENT;
 use testbed::keycloak::realm::{Realm, RealmOptions, UPDATE_PASSWORD};
-use testbed::proxy::{Call, Proxy, Upstream};
+use testbed::proxy::{Call, Proxy, Record, Upstream};
 
 use crate::bed::Bed;
 use crate::tenant::{self, Side, Tenant, Vendor};
@@ -25,7 +25,7 @@ pub struct Truth {
     pub changed: bool,
 }
 
-/// What somebody did to an account.
+/// What somebody did to an account while the operator was down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Its owner changed the password.
@@ -71,8 +71,6 @@ pub struct Site {
     pub tenant: Tenant,
     /// Who is due at the beginning, by id (Keycloak: by name).
     pub due: BTreeSet<String>,
-    /// One of them, whom an administrator marked before there was an operator: a mark can be taken away at any time.
-    marked_before: String,
     proxies: Vec<(&'static str, Proxy)>,
     /// Provider ids of accounts, for their names.
     ids: BTreeMap<String, String>,
@@ -80,7 +78,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A tenant of so many people who are all due; one of them is marked already.
+    /// A tenant of so many people who are all due.
     pub async fn open(vendor: Vendor, users: usize) -> Self {
         let tenant = match vendor {
             Vendor::Keycloak => match take_realm(users) {
@@ -111,12 +109,7 @@ impl Site {
         }
         let due = tenant.due().await;
         assert_eq!(due.len(), users, "everybody is due");
-        let marked_before = due.first().expect("there are people").clone();
-        match &tenant.side {
-            Side::Simulator(handle) => handle.play(&marked_before, Play::Marks).expect("it is possible"),
-            Side::Keycloak(realm) => realm.admin_marks(&marked_before).await.expect("an administrator may"),
-        }
-        Self { tenant, due, marked_before, proxies, ids, acts: Mutex::default() }
+        Self { tenant, due, proxies, ids, acts: Mutex::default() }
     }
 
     pub fn vendor(&self) -> Vendor {
@@ -197,10 +190,9 @@ impl Site {
                         })
                     };
                     let before = writes.iter().rfind(|(_, write)| write.account == update.user).map(|(at, _)| *at);
-                    let was_marked = before.is_some() || update.user == self.marked_before;
                     let write = Write {
                         after_change: acted(&[Act::Complies], None),
-                        again: was_marked && !acted(&[Act::Complies, Act::Clears], before),
+                        again: before.is_some() && !acted(&[Act::Complies, Act::Clears], before),
                         account: update.user.clone(),
                     };
                     writes.push((update.at, write));
@@ -212,21 +204,15 @@ impl Site {
 
     /// Lets somebody act. What is not possible, such as a sign-in past a mark, does not happen.
     pub async fn act(&self, account: &str, act: Act) {
-        // Who compares a status with the truth may find the mark gone before the administrator is told that it is.
-        if act == Act::Clears {
-            self.remember(account, act);
-        }
         match &self.tenant.side {
             Side::Simulator(handle) => {
-                let played = match act {
-                    Act::Complies => handle.play(account, Play::Complies),
-                    Act::Clears => handle.play(account, Play::Clears),
-                    // The operator that lives may set the mark at this very moment.
-                    Act::SignsIn => {
-                        handle.play(account, Play::SignsIn).or_else(|_| handle.play(account, Play::Abandons))
-                    }
+                let play = match act {
+                    Act::Complies => Play::Complies,
+                    Act::Clears => Play::Clears,
+                    Act::SignsIn if handle.user(account).is_some_and(|user| user.marked) => Play::Abandons,
+                    Act::SignsIn => Play::SignsIn,
                 };
-                played.expect("it is possible");
+                handle.play(account, play).expect("it is possible");
             }
             Side::Keycloak(realm) => match act {
                 Act::Complies => realm.user_changes_password(account).await.expect("the login form"),
@@ -234,12 +220,6 @@ impl Site {
                 Act::SignsIn => realm.user_signs_in(account).await.map(drop).expect("Keycloak answers"),
             },
         }
-        if act != Act::Clears {
-            self.remember(account, act);
-        }
-    }
-
-    fn remember(&self, account: &str, act: Act) {
         let acted = Acted { account: account.to_owned(), act, at: Timestamp::now(), moment: testbed::proxy::moment() };
         self.acts.lock().expect("no panic while locked").push(acted);
     }
@@ -296,6 +276,11 @@ impl Site {
                 lines + &acts.map(|acted| format!("  {} {:?}\n", acted.at, acted.act)).collect::<String>()
             }
         }
+    }
+
+    /// The calls of all proxies of this site.
+    pub fn records(&self) -> Vec<Record> {
+        self.proxies.iter().flat_map(|(_, proxy)| proxy.records()).collect()
     }
 }
 
