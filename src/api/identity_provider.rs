@@ -298,15 +298,15 @@ pub struct PingOne {
         validation = rules::HTTPS
     )]
     pub auth_url: Option<String>,
-    /// The worker application's token endpoint authentication method. Defaults to ClientSecretBasic, as in PingOne.
+    /// The worker application's token endpoint authentication method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
     /// The Secret with the keys clientID and clientSecret of a worker application.
     pub credentials_secret_ref: SecretRef,
 }
 
-/// How an application proves itself where it gets its tokens: ClientSecretBasic (in a header) or ClientSecretPost (in the
-/// body).
+/// The worker application's token endpoint authentication method, as PingOne shows it: ClientSecretBasic or
+/// ClientSecretPost. Defaults to ClientSecretBasic, as in PingOne.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TokenEndpointAuthMethod {
     /// Client Secret Basic.

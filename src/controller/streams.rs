@@ -210,28 +210,28 @@ where
     let (listing, listed) = watch::channel(false);
     // What comes out of the reflector is in the store already, and of a new list when the list has ended.
     let stored = reflector::reflector(writer, events);
-    let (there, mut changed, mut has_failed) = (store.clone(), HashSet::new(), false);
+    let (there, mut differing, mut has_failed) = (store.clone(), HashSet::new(), false);
     let changed = stored
         .filter_map(move |event| {
             ready(match event {
                 Ok(Event::Init) => {
-                    changed = there.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+                    differing = there.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
                     None
                 }
                 // Until a list has ended, the store holds the one before it.
                 Ok(Event::InitApply(object)) => {
                     let key = ObjectRef::from_obj(&object);
                     if !has_failed && there.get(&key).is_some_and(|before| is_same_version(&before, &object)) {
-                        changed.remove(&key);
+                        differing.remove(&key);
                     } else {
-                        changed.insert(key);
+                        differing.insert(key);
                     }
                     None
                 }
                 Ok(Event::InitDone) => {
                     has_failed = false;
                     listing.send_replace(true);
-                    Some(std::mem::take(&mut changed))
+                    Some(std::mem::take(&mut differing))
                 }
                 Ok(Event::Apply(object) | Event::Delete(object)) => Some([ObjectRef::from_obj(&object)].into()),
                 Err(error) => {

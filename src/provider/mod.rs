@@ -25,8 +25,8 @@ pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// One tenant of one identity provider.
 ///
-/// Every method may wait for the tenant's limiter. No method repeats a request, but for one repeat with a fresh token
-/// after an answer that says the token is bad. Reading never changes anything.
+/// Every method may wait for the tenant's limiter. No method repeats a request, but for one repeat after an answer that
+/// refuses the credential: with a fresh token, or with a key that was taken before. Reading never changes anything.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Literal data: what this provider can show and do.

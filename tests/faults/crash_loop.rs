@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Action, CallFault, Faults, MonoCloud, Options, PingOne, When, pingone};
+use simulators::{Action, CallFault, Faults, Handle, MonoCloud, Options, PingOne, When, pingone};
 
 use crate::bed::{Bed, at_full_length};
 use crate::support::{eventually, slow};
@@ -88,9 +88,26 @@ fn paused() -> Action {
     Action::Answer { status: 429, content_type, body, headers }
 }
 
+/// New processes, one after the other, that live for some seconds each.
+const STARTS: usize = 4;
+
+/// How often each of them asks the tenant. Whoever is there before is killed, and so is the last of them.
+async fn cost_of_starts(bed: &mut Bed, simulator: &Handle) -> Vec<u64> {
+    let asked = || simulator.counters().total();
+    let mut cost = Vec::new();
+    bed.kill();
+    for _ in 0..STARTS {
+        let before = asked();
+        bed.start().await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        bed.kill();
+        cost.push(asked() - before);
+    }
+    cost
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_process() {
-    const STARTS: u64 = 4;
     // A pause costs each process one request, an outage five and the probes of the seconds after them.
     for (name, action, most) in [("paused", paused(), 1), ("outage", Action::Reset, 5 + 3)] {
         let calls = vec![CallFault::always("*", When::Before, action)];
@@ -103,15 +120,10 @@ async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_pro
             bed.policy(&format!("policy-{n}"), everybody(&format!("object-{n}"))).await;
         }
         bed.provider_until("object-0", "not ready", |p| p.condition("Ready").starts_with("False")).await;
-        let before = simulator.counters().total();
-        for _ in 0..STARTS {
-            bed.kill();
-            bed.start().await;
-            tokio::time::sleep(Duration::from_secs(4)).await;
-        }
-        let asked = simulator.counters().total() - before;
-        assert!(asked <= STARTS * most, "{name}: {asked} requests of {STARTS} processes");
+        let cost = cost_of_starts(&mut bed, &simulator).await;
+        assert!(cost.iter().sum::<u64>() <= STARTS as u64 * most, "{name}: {cost:?} requests of {STARTS} processes");
         simulator.set(Faults::default());
+        bed.start().await;
         enforced(&bed, "policy-0").await;
         assert!(simulator.requirements().values().all(|times| *times == 1), "{name}");
     }
@@ -121,7 +133,6 @@ async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_pro
 /// when the fifth fails, and the probes of the seconds after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_request_or_five() {
-    const STARTS: usize = 4;
     let silence = Action::Hang { milliseconds: Some(200) };
     for (name, action, objects, most) in [("paused-midway", paused(), 1, 1), ("silent-midway", silence, 8, 5 + 3 + 3)] {
         let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
@@ -133,18 +144,9 @@ async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_
         }
         eventually("the campaign goes on", &bed, async || simulator.requirements().len() >= 5).await;
         simulator.set(Faults { calls: vec![CallFault::always("*", When::Before, action)], ..Faults::default() });
-        let asked = || simulator.counters().total();
-        let before = asked();
-        eventually("it is met", &bed, async || asked() > before).await;
-        bed.kill();
-        let mut cost = Vec::new();
-        for _ in 0..STARTS {
-            let before = asked();
-            bed.start().await;
-            tokio::time::sleep(Duration::from_secs(4)).await;
-            bed.kill();
-            cost.push(asked() - before);
-        }
+        let before = simulator.counters().total();
+        eventually("it is met", &bed, async || simulator.counters().total() > before).await;
+        let cost = cost_of_starts(&mut bed, &simulator).await;
         assert!(cost[0] > 0 && cost.iter().all(|requests| *requests <= most), "{name}: {cost:?}");
         simulator.set(Faults::default());
         bed.start().await;

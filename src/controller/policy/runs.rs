@@ -68,8 +68,6 @@ pub struct Trouble {
     pub found: Option<Tally>,
     /// Nothing is tried before, whoever wakes the policy.
     pub until: Instant,
-    /// The fingerprint of the connection under which it was met: another credential is tried at once.
-    pub under: u64,
 }
 
 impl Trouble {
@@ -99,8 +97,8 @@ pub struct TargetRun {
     pub stop: Option<Stop>,
     /// Stops in a row that a human must end.
     pub stops: u32,
-    /// The fingerprint of the connection under which the last one was met.
-    pub stopped_under: Option<u64>,
+    /// The fingerprint of the connection that it was worked on with last: another credential is tried at once.
+    pub connection: Option<u64>,
     /// Failed attempts in a row, for the pause before the next one.
     pub failures: u32,
     /// What keeps passes from going on although the tenant may look well to a probe.

@@ -23,7 +23,7 @@ use crate::plan::ledger::{CampaignKey, refusal_tag};
 use crate::plan::observed::{Enforceable, Tenant};
 use crate::plan::schedule;
 use crate::plan::tally::Tally;
-use crate::provider::{ErrorKind, Gate, ProviderError};
+use crate::provider::{Gate, ProviderError};
 use crate::status::TargetOutcome;
 
 /// A verification that is younger serves a pass as well as a new one.
@@ -143,11 +143,14 @@ impl Driver<'_> {
             run.next_look = Some(Instant::now() + schedule::until(at, Timestamp::now()));
         }
         // Another credential may have the right that was lacking.
-        if run.stop.is_some() && run.stopped_under != Some(self.ready.entry.fingerprint) {
-            (run.next_look, run.stops) = (None, 0);
-        }
-        if run.trouble.as_ref().is_some_and(|trouble| trouble.under != self.ready.entry.fingerprint) {
-            (run.trouble, run.failures) = (None, 0);
+        let connection = self.ready.entry.fingerprint;
+        if run.connection.replace(connection).is_some_and(|before| before != connection) {
+            if run.stop.is_some() {
+                (run.next_look, run.stops) = (None, 0);
+            }
+            if run.trouble.take().is_some() {
+                run.failures = 0;
+            }
         }
         if run.pass.is_none()
             && let Some(next) = run.next_look
@@ -422,7 +425,6 @@ impl Driver<'_> {
                         schedule::stalled_look(run.stops, self.observe_period(), capabilities)
                     }
                 };
-                run.stopped_under = Some(self.ready.entry.fingerprint);
                 run.next_look = Some(Instant::now() + wait);
                 run.stop = Some(stop);
                 run.looked = true;
@@ -434,12 +436,10 @@ impl Driver<'_> {
 
     fn fault(&self, run: &mut TargetRun, error: &ProviderError) -> Duration {
         let fault = ProviderFault::of(error);
-        // What a listing said so far cannot be trusted after such an answer; the next pass reads it anew.
-        let is_answer = error.is_unreadable() || error.is_refusal();
-        let believed = !is_answer || error.kind == ErrorKind::PermissionDenied;
         let found = run.pass.as_ref().map(|pass| pass.tally());
-        // Nor does a pass outlive a long rest: whoever is protected or excluded is asked for at its beginning.
-        if !believed || !fault.passes() {
+        // What a listing said so far cannot be trusted after an answer that is wrong for it. Nor does a pass outlive a long
+        // rest: whoever is protected or excluded is asked for at its beginning.
+        if error.is_unreadable() || error.is_refusal() || !fault.passes() {
             run.pass = None;
         }
         let since = run.trouble.as_ref().map_or(Timestamp::now(), |trouble| trouble.since);
@@ -454,8 +454,7 @@ impl Driver<'_> {
         // A tenant that is throttled keeps its pace by its limiter.
         if fault != ProviderFault::Throttled {
             let until = Instant::now() + wait;
-            let (message, under) = (error.to_string(), self.ready.entry.fingerprint);
-            run.trouble = Some(Trouble { fault, message, since, met, found, until, under });
+            run.trouble = Some(Trouble { fault, message: error.to_string(), since, met, found, until });
         }
         if self.context.registry.fault(
             &self.ready.id,

@@ -1,7 +1,8 @@
 //! How is one request sent, and what counts as an answer?
 //!
-//! Sends a request at most once (but for one repeat with a fresh token), only to the origins that the credential is
-//! bound to, within a deadline and a size. Statuses are the provider's to judge; only redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
+//! Sends a request at most once (but for one repeat with a fresh token, or with a key that was taken before), only to the
+//! origins that the credential is bound to, within a deadline and a size. Statuses are the provider's to judge; only
+//! redirects end here. Nothing of a body, query, header or token enters a message, log or `Debug`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -188,9 +189,8 @@ impl Http {
     ///
     /// *Behaviour*: waits for the limiter; then asks the gate of a write; sends once. Where the answer says that the
     /// token is bad, fetches a fresh one and sends once more, and so it does with a fixed credential that was taken before:
-    /// such an answer comes before anything takes effect. Every
-    /// status but redirects is an answer. *Errors*: as [`ErrorKind`] says; `effect_unknown` for a write that was sent
-    /// and has no readable answer.
+    /// such an answer comes before anything takes effect. Every status but redirects is an answer. *Errors*: as
+    /// [`ErrorKind`] says; `effect_unknown` for a write that was sent and has no readable answer.
     pub async fn send(&self, request: Request) -> Result<Response, ProviderError> {
         self.check_origin(request.operation, &request.url)?;
         let Auth::Bearer { source, refused } = &self.auth else {

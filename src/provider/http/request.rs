@@ -58,7 +58,10 @@ impl Request {
         if !parameters.is_empty() {
             let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
             let text = text.replace('+', "%20");
-            let query = self.url.query().map_or_else(|| text.clone(), |before| format!("{before}&{text}"));
+            let query = match self.url.query() {
+                Some(before) => format!("{before}&{text}"),
+                None => text,
+            };
             self.url.set_query(Some(&query));
         }
         self

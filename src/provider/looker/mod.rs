@@ -6,7 +6,7 @@
 //!
 //! | operation | requests |
 //! |---|---|
-//! | verify | 3 |
+//! | verify | 3; 1 more where the own user shows no credential |
 //! | list | one a page |
 //! | find | 1 |
 //! | complete | 0; 1 where a row says nothing about the e-mail credential |
@@ -267,23 +267,22 @@ impl Looker {
     /// The API user, and whether it has an e-mail credential as far as that is told. `None` where Looker does not show it.
     async fn own_account(&self) -> Result<Option<(AccountId, Option<bool>)>, ProviderError> {
         let about = About::Instance("read its own user");
-        let own = match self.get::<User>(VERIFY, about, &["user"], "id,credentials_email(user_id)").await {
-            Ok((own, _)) => own,
+        let (own, response) = match self.get::<User>(VERIFY, about, &["user"], "id,credentials_email(user_id)").await {
+            Ok(answer) => answer,
             // Who may do nothing at all is refused the next call of a verification as well.
             Err(error) if error.is_refusal() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut has_password = own.has_email_credential();
-        if has_password.is_none() {
-            let segments = ["users", own.id.as_str(), "credentials_email"];
-            has_password = match self.get::<EmailCredential>(VERIFY, About::Read, &segments, "user_id").await {
-                Ok(_) => Some(true),
-                Err(error) if error.is_not_found() => Some(false),
+        let (id, told) = (AccountId(own.id.clone()), own.has_email_credential());
+        let has_password = match told {
+            Some(_) => told,
+            None => match self.with_credential(own.account(response.answered_at)).await {
+                Ok(account) => Some(account.credential == Credential::Local),
                 Err(error) if error.is_refusal() => None,
                 Err(error) => return Err(error),
-            };
-        }
-        Ok(Some((AccountId(own.id), has_password)))
+            },
+        };
+        Ok(Some((id, has_password)))
     }
 
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {

@@ -20,7 +20,7 @@ use crate::provider::http::{Listed, bounded, parse, short, short_id, vendor_code
 #[derive(Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 pub(super) struct Collection<T> {
-    #[serde(default, rename = "_links")]
+    #[serde(rename = "_links")]
     links: Option<Links>,
     #[serde(rename = "_embedded")]
     embedded: Option<HashMap<String, Listed<T>>>,
