@@ -134,7 +134,7 @@ async fn what_a_tenant_was_asked_to_be_spared_is_not_asked_anew_by_every_new_pro
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_or_a_silence_that_begins_in_mid_run_costs_each_new_process_one_request_or_five() {
     let silence = Action::Hang { milliseconds: Some(200) };
-    for (name, action, objects, most) in [("paused-midway", paused(), 1, 1), ("silent-midway", silence, 8, 5 + 3 + 3)] {
+    for (name, action, objects, most) in [("paused-midway", paused(), 8, 1), ("silent-midway", silence, 8, 5 + 3 + 3)] {
         let simulator = MonoCloud::start(Options::ordinary(USERS)).await.expect("a simulator");
         let mut bed = Bed::new(name).await;
         bed.start().await;

@@ -63,7 +63,8 @@ pub(super) struct Bucket {
     in_flight: u32,
     paused_until: Option<Instant>,
     next_pause: Duration,
-    /// Refused, and nothing answered since: one request at a time finds out whether that is over.
+    /// Refused, perhaps before this process began, and nothing answered since: one request at a time finds out whether
+    /// that is over.
     refused: bool,
     /// Requests admitted before this moment belong to an episode of throttling that has been counted.
     throttled_at: Option<Instant>,
@@ -85,9 +86,10 @@ impl Bucket {
         }
     }
 
-    /// A bucket that was empty at `since`, and from which nothing is taken before `until`.
+    /// A bucket that was empty at `since`, and from which nothing is taken before `until`. The tenant may have asked
+    /// somebody else for a longer pause: one request finds out.
     pub(super) fn filling(limits: Limits, since: Instant, until: Instant) -> Self {
-        Self { tokens: 0.0, paused_until: Some(until), ..Self::full(limits, since) }
+        Self { tokens: 0.0, paused_until: Some(until), refused: true, ..Self::full(limits, since) }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -243,6 +245,17 @@ mod tests {
         assert_eq!(burst(&mut bucket, at(0.4)), 0);
         assert_eq!(burst(&mut bucket, at(0.5)), 4, "what half a second brings");
         assert_eq!(burst(&mut bucket, at(10.0)), 9);
+    }
+
+    #[test]
+    fn the_first_request_of_a_new_process_is_answered_before_a_second_is_sent() {
+        let mut bucket = Bucket::filling(limits(10.0, 10, 4), at(0.0), at(0.5));
+        assert_eq!(bucket.room(at(0.5)), Room::Now);
+        bucket.sent();
+        assert_eq!(bucket.room(at(0.6)), Room::AfterAnAnswer);
+        bucket.answered(at(0.6));
+        bucket.ended(true, at(0.6));
+        assert_eq!(bucket.room(at(0.6)), Room::Now);
     }
 
     #[test]

@@ -147,7 +147,10 @@ impl State {
     fn settle(&mut self, permit: &Permit, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Answered => {
-                self.bucket.answered(now);
+                // A token says nothing of the pace that the tenant bears.
+                if permit.purpose == Purpose::Work {
+                    self.bucket.answered(now);
+                }
                 self.answered(permit);
             }
             Outcome::Throttled(named) => {
