@@ -2,27 +2,34 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use serde_json::json;
 use simulators::{Faults, Options};
+use testbed::proxy::{Action, Phase, Rule};
 
 use crate::bed::{Bed, Replica, at_full_length};
 use crate::support::{
     enforced, eventually, hold_lease, holder, lease, next_holder, open_intents, required_again, slow, writes,
     writes_by_caller,
 };
-use crate::tenant::{Tenant, Vendor};
+use crate::tenant::{Tenant, Vendor, is_write};
 
 /// So many that a campaign outlasts a change of hands on a slow machine.
 const USERS: u32 = 300;
+/// Requests that [`slow`] has on the wire at once.
+const ON_THE_WIRE: usize = 4;
 
 /// A tenant that takes a while for each call, so that some are always on the wire, a campaign over it, and one process
 /// that works on it.
 async fn running(name: &str, vendor: Vendor) -> (Bed, Tenant, Replica) {
+    running_on(Bed::new(name).await, vendor, &[]).await
+}
+
+async fn running_on(mut bed: Bed, vendor: Vendor, settings: &[(&str, &str)]) -> (Bed, Tenant, Replica) {
     let latency = Faults { latency_ms: 60, ..Faults::default() };
     let tenant = Tenant::simulated(vendor, Options::ordinary(USERS).faults(latency)).await;
-    let mut bed = Bed::new(name).await;
     bed.elects().await;
-    let first = bed.replica("first", &[]).await;
+    let first = bed.replica("first", settings).await;
     tenant.connect(&bed, "tenant", slow()).await;
     bed.policy("inc", tenant.policy("tenant", json!({}))).await;
     eventually("the campaign goes on", &bed, async || writes(tenant.simulator()) >= 20).await;
@@ -120,7 +127,7 @@ async fn a_leader_that_was_stopped_past_its_lease_sends_nothing_but_what_was_on_
     bed.policy_until("inc", "everybody required", enforced).await;
     let on_the_wire = writes_by_caller(tenant.simulator())[of_first] - before[of_first];
     println!("R3: {on_the_wire} requests were on the wire when the leader was stopped");
-    assert!(on_the_wire <= 4, "no more than may be on the wire at once: {on_the_wire}");
+    assert!(on_the_wire <= ON_THE_WIRE, "no more than may be on the wire at once: {on_the_wire}");
     let written = tenant.written().await;
     assert_eq!(written.len(), USERS as usize);
     assert_eq!(required_again(tenant.simulator()), 0, "no harmful duplicate: {written:?}");
@@ -140,6 +147,25 @@ async fn a_process_that_slept_past_its_lease_sends_nothing_when_it_wakes_though_
     let _fresh = bed.replica("fresh", &[]).await;
     bed.policy_until("inc", "everybody required", enforced).await;
     assert_eq!(required_again(tenant.simulator()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_renewal_hangs_past_its_deadline_sends_nothing_meanwhile() {
+    // A renewal that is sent after 5 s and waited for until 8.5 s, where the deadline is 7 s after the one before it.
+    const DEADLINE: i64 = 7;
+    let terms =
+        [("LEASE_DURATION_SECONDS", "8"), ("LEASE_RENEW_DEADLINE_SECONDS", "7"), ("LEASE_RETRY_PERIOD_SECONDS", "5")];
+    let mut bed = Bed::new("hanging-renewal").await;
+    bed.behind_proxy().await;
+    bed.api_proxy().rule(Rule::new(Phase::Before, Action::BlackHole).on("update coordination.k8s.io/leases"));
+    let (bed, tenant, mut only) = running_on(bed, Vendor::PingOne, &terms).await;
+    let renewed = lease(&bed).await.and_then(|lease| lease.renew_time).expect("a renewal").0;
+    assert_eq!(only.ended().await, Some(1), "it ends, to be started again\n{}", only.log_text());
+    let written = tenant.simulator().ledger().into_iter().filter(|record| record.by_api() && is_write(record.call));
+    let deadline = renewed + SignedDuration::from_secs(DEADLINE);
+    let (in_time, late): (Vec<_>, Vec<_>) = written.partition(|record| record.time <= deadline);
+    assert!(late.len() <= ON_THE_WIRE, "{} writes came after the deadline and {} before it", late.len(), in_time.len());
+    assert!(in_time.len() + late.len() < USERS as usize, "there was something left to send");
 }
 
 #[tokio::test(flavor = "multi_thread")]
