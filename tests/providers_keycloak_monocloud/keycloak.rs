@@ -361,6 +361,17 @@ async fn a_change_by_the_user_takes_the_mark_away_and_moves_the_change_time() {
 }
 
 #[tokio::test]
+async fn of_somebody_who_is_marked_no_age_is_read_that_a_change_in_between_would_make_younger_than_the_mark() {
+    let fixture = Fixture::new("age", 10, RealmOptions::default().users(1)).await;
+    let id = fixture.id("user-0001").await;
+    fixture.require("user-0001").await.expect("a write");
+    fixture.proxy.take();
+    let account = fixture.provider.read(&id).await.expect("a read");
+    assert_eq!((account.mark, account.changed), (Mark::Marked, ChangeTime::NotGiven));
+    assert_eq!(fixture.proxy.take_calls(), ["GET /users/{id}"]);
+}
+
+#[tokio::test]
 async fn keycloak_sends_no_date_so_there_is_no_clock_to_read() {
     let fixture = Fixture::new("clock", 10, RealmOptions::default().users(1)).await;
     let direct = connect(fixture.realm.server(), &fixture.realm, &fixture.realm.client_secret(), 10);

@@ -353,8 +353,10 @@ impl Provider for Keycloak {
     }
 
     async fn read(&self, id: &AccountId) -> Result<Account, ProviderError> {
+        // Of somebody who is marked no age is read: a password that is changed between the two calls would seem to be as
+        // old as the mark, and the mark to have gone without a change.
         let (_, account) = self.user(READ, &id.0).await?;
-        self.with_credentials(account).await
+        self.complete(account).await
     }
 
     async fn read_back(&self, id: &AccountId) -> Result<Account, ProviderError> {
