@@ -187,11 +187,6 @@ impl Campaign {
         Rule::new(phase, action).hook(happens)
     }
 
-    /// Whether a fault was made.
-    pub fn was_struck(&self) -> bool {
-        self.struck.lock().expect("no panic while locked").is_some()
-    }
-
     /// Waits until what was sent has been answered by its server.
     pub async fn nothing_on_the_wire(&self) {
         let open = |record: &Record| {
@@ -203,8 +198,9 @@ impl Campaign {
         }
     }
 
-    /// One account complies, one signs in, of one the mark is cleared. The account of the call at which the operator was
-    /// killed plays another part from turn to turn.
+    /// Of one account the mark is cleared, one complies, one signs in. The account of the call at which the fault was made
+    /// plays another part from turn to turn. Who complies without a mark while the call is `on_the_wire`, or while the
+    /// operator lives, may be asked by what is being sent: that is no operator's fault, so nobody does it.
     pub async fn people_act(&self, turn: u64, on_the_wire: bool) {
         let site = &self.site;
         let mut truth = site.truth().await;
@@ -219,12 +215,11 @@ impl Campaign {
             }
         }
         // A change of an unmarked account does not show at Looker: who changed before our first look is asked anyway.
-        let shows_changes = site.vendor() != Vendor::Looker;
-        let mut parts = vec![Act::Complies, Act::Clears, Act::SignsIn];
+        let may_precede = site.vendor() != Vendor::Looker && self.bed.operator().id().is_none();
+        let mut parts = vec![Act::Clears, Act::Complies, Act::SignsIn];
         if let Some(struck) = struck {
             let is_marked = truth.get(&struck).is_some_and(|truth| truth.marked);
-            // Who changes the password while the call is on the wire is asked by it: that is no operator's doing any more.
-            let may_comply = !on_the_wire && (is_marked || shows_changes);
+            let may_comply = is_marked || may_precede && !on_the_wire;
             let part = match turn % 4 {
                 0 if may_comply => Some(Act::Complies),
                 1 if is_marked => Some(Act::Clears),
@@ -238,7 +233,7 @@ impl Campaign {
         }
         for part in parts {
             let account = match part {
-                Act::Complies => marked.pop().or_else(|| if shows_changes { unmarked.pop() } else { None }),
+                Act::Complies => marked.pop().or_else(|| if may_precede { unmarked.pop() } else { None }),
                 Act::Clears => marked.pop(),
                 Act::SignsIn => unmarked.pop().or_else(|| marked.pop()),
             };
@@ -253,10 +248,12 @@ impl Campaign {
         View(serde_json::to_value(api.get(POLICY).await.expect("the policy")).expect("JSON"))
     }
 
-    /// Asks for a look, as anybody may.
-    pub async fn look(&self, token: &str) {
+    /// Asks for a look, as anybody may: by a word that was not used before.
+    pub async fn look(&self) -> String {
+        let token = format!("at-{}", testbed::proxy::moment());
         let annotation = json!({"metadata": {"annotations": {"passwordreset.dev/reconcile": token}}});
         self.bed.patch_policy(POLICY, annotation).await;
+        token
     }
 
     /// Waits until status says how everybody really stands, or until `fired`. `None` when the fault came first.
@@ -289,38 +286,83 @@ impl Campaign {
         }
     }
 
-    /// Lets the operator look once more, at rest, and tells what it did.
-    async fn looks_and_leaves_everything(&self) -> Result<(), String> {
-        let before = (self.site.writes().await.len(), self.lists());
-        self.look("at-rest").await;
+    /// As [`Campaign::rest`], where people acted while the operator lived. It gets over the fault without being asked to;
+    /// then it is asked to look, since nobody waits here for the look that would show it what people did.
+    pub async fn rest_by_itself(&self) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
-        let pages = judge::PAGES as usize;
-        while self.lists() < before.1 + pages || self.policy().await.0["status"]["lastHandledReconcile"] != "at-rest" {
+        while let Some(unrest) = judge::unrest(&self.policy().await) {
             if Instant::now() > deadline {
-                return Err("asked for a look at rest, it did not look".to_owned());
+                return Err(format!("not over the fault after {} s: {unrest}", DEADLINE.as_secs()));
             }
-            tokio::time::sleep(POLL).await;
+            // A status whose answer is lost is told by nobody.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.said.notified()).await;
         }
-        let mut calls = self.site.records().len();
-        loop {
-            tokio::time::sleep(QUIET).await;
-            let now = self.site.records().len();
-            if now == calls {
-                break;
+        self.look().await;
+        self.rest(false).await.unwrap_or(Ok(()))
+    }
+
+    /// Lets the operator look at rest, so many times, and tells what it did besides saying that it has looked.
+    async fn looks_and_leaves_everything(&self, looks: usize) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        self.quiet(deadline).await?;
+        let (writes, stores) = (self.site.writes().await.len(), self.stores().len());
+        let status = said_besides_the_look(&self.policy().await.0["status"]);
+        for _ in 0..looks {
+            let lists = self.lists() + judge::PAGES as usize;
+            let token = self.look().await;
+            while self.lists() < lists || self.policy().await.0["status"]["lastHandledReconcile"] != token {
+                if Instant::now() > deadline {
+                    return Err("asked for a look at rest, it did not look".to_owned());
+                }
+                tokio::time::sleep(POLL).await;
             }
-            calls = now;
-            if Instant::now() > deadline {
-                return Err("it never stops calling the provider".to_owned());
-            }
+            self.quiet(deadline).await?;
         }
-        let writes = self.site.writes().await.len();
-        if writes > before.0 {
-            return Err(format!("{} more writes at rest", writes - before.0));
+        let writes = self.site.writes().await.len() - writes;
+        if writes > 0 {
+            return Err(format!("{writes} more writes at rest"));
+        }
+        let says_that_it_looked = |call: &Call| {
+            let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+            call.template == STATUS && said_besides_the_look(&body["status"]) == status
+        };
+        let mut stores = self.stores().split_off(stores);
+        let all = stores.len();
+        stores.retain(|call| !says_that_it_looked(call));
+        if let Some(first) = stores.first() {
+            let body = String::from_utf8_lossy(&first.body);
+            return Err(format!("{} writes to the API server at rest, first {} {body}", stores.len(), first.template));
+        }
+        if all > looks {
+            return Err(format!("after {looks} looks at rest it said {all} times that it had looked"));
         }
         match judge::differs(&self.policy().await, &self.site.truth().await) {
             None => Ok(()),
-            Some(differs) => Err(format!("after one more look at rest: {differs}")),
+            Some(differs) => Err(format!("after {looks} more looks at rest: {differs}")),
         }
+    }
+
+    /// Waits until no call has been made for a while, to any server.
+    async fn quiet(&self, deadline: Instant) -> Result<(), String> {
+        let calls = || self.proxies().map(|(_, proxy)| proxy.records().len()).sum::<usize>();
+        let mut before = calls();
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = calls();
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+            if Instant::now() > deadline {
+                return Err("it never stops making calls".to_owned());
+            }
+        }
+    }
+
+    /// Calls that store something in the API server: status, ledgers, events. Who asks who it is stores nothing.
+    fn stores(&self) -> Vec<Call> {
+        let calls = self.bed.api_proxy().records().into_iter().map(|record| record.call);
+        calls.filter(|call| call.method != "GET" && call.template != judge::WHO_AM_I).collect()
     }
 
     /// Calls that listed people.
@@ -346,16 +388,16 @@ impl Campaign {
         self.open_gates();
         if judge::is_at_rest(&self.policy().await) {
             // A settled policy is looked at again after a part of its period; nobody waits for that here.
-            self.look("after-the-crash").await;
+            self.look().await;
         }
     }
 
-    /// What is wrong at the end, and the operator's log; with one more look where `looks`. Gives the bed back.
-    pub async fn end(self, rest: Result<(), String>, looks: bool, beds: &Beds) -> (Vec<String>, String) {
+    /// What is wrong at the end, and the operator's log; after so many more looks. Gives the bed back.
+    pub async fn end(self, rest: Result<(), String>, looks: usize, beds: &Beds) -> (Vec<String>, String) {
         self.clear_rules();
         let mut problems: Vec<String> = rest.err().into_iter().collect();
-        if problems.is_empty() && looks {
-            problems.extend(self.looks_and_leaves_everything().await.err());
+        if problems.is_empty() && looks > 0 {
+            problems.extend(self.looks_and_leaves_everything(looks).await.err());
         }
         problems.extend(self.problems.lock().expect("no panic while locked").drain(..));
         problems.extend(judge::harm(&self.site, &self.take_records()).await);
@@ -364,6 +406,15 @@ impl Campaign {
         beds.lock().expect("no panic while locked").push(bed);
         (problems, log)
     }
+}
+
+/// A status without the last look that was asked for: the rest of it stays as it is where nothing has changed.
+fn said_besides_the_look(status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(fields) = status.as_object_mut() {
+        fields.remove("lastHandledReconcile");
+    }
+    status
 }
 
 /// Beds that are clean and wait for the next campaign of this test.

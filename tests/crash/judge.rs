@@ -12,12 +12,14 @@ use crate::tenant::Vendor;
 
 /// Pages of a whole listing.
 pub const PAGES: u64 = (USERS / PAGE) as u64;
-/// Accounts of one open batch, where a provider shows no changes.
-const OPEN_BATCH: usize = 25;
+/// The first thing that an operator asks is who it is.
+pub const WHO_AM_I: &str = "create authentication.k8s.io/selfsubjectreviews";
 
-/// Whether the policy waits for nothing but people or a human.
+/// Whether the policy waits for nothing but people or a human, and has been looked at if somebody asked for it.
 pub fn is_at_rest(view: &View) -> bool {
-    view.is_current() && view.condition("Reconciling").is_empty() && !view.condition("Ready").is_empty()
+    let asked = &view.0["metadata"]["annotations"]["passwordreset.dev/reconcile"];
+    let has_looked = asked.is_null() || *asked == view.0["status"]["lastHandledReconcile"];
+    has_looked && view.is_current() && view.condition("Reconciling").is_empty() && !view.condition("Ready").is_empty()
 }
 
 /// How many people really are what, in the words of `counts`.
@@ -98,12 +100,12 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<S
     let mut problems = Vec::new();
     let cleared = site.who(Act::Clears);
     let writes = site.writes().await;
-    let mut asked_after_change = 0;
     for account in &site.due {
         let of_account: Vec<_> = writes.iter().filter(|write| write.account == *account).collect();
         // What somebody did before the operator kept what it was told.
         let unknown = |act: Act| site.when(account, act).is_some_and(|at| !is_recorded(site, account, records, at));
-        // Where changes do not show, people of the open batch who complied meanwhile are asked once more.
+        // Where changes do not show, people of the open batch who complied meanwhile are asked once more. That they are no
+        // more than a batch (25) is not asked here: few comply in a campaign.
         let asked_anyway = site.vendor() == Vendor::Looker && unknown(Act::Complies);
         // A mark that was taken away before anybody had seen it: the account is due like any other.
         let permitted = if asked_anyway || unknown(Act::Clears) { 2 } else { 1 };
@@ -112,7 +114,6 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<S
             if write.after_change && !asked_anyway {
                 wrong("asked after the password was changed");
             }
-            asked_after_change += usize::from(write.after_change);
             if write.again {
                 wrong("asked again while the mark was set");
             }
@@ -120,9 +121,6 @@ pub async fn harm(site: &Site, records: &[(&'static str, Vec<Record>)]) -> Vec<S
         if of_account.len() > permitted {
             wrong(&format!("{} writes, {permitted} permitted", of_account.len()));
         }
-    }
-    if asked_after_change > OPEN_BATCH {
-        problems.push(format!("{asked_after_change} people were asked after they had changed"));
     }
     for (account, truth) in site.truth().await {
         if !truth.marked && !truth.changed && !cleared.contains(&account) {
@@ -159,8 +157,7 @@ fn is_recorded(site: &Site, account: &str, records: &[(&'static str, Vec<Record>
             let ledger = record.call.template.ends_with(" configmaps") && record.call.method != "GET";
             ledger || record.call.template == STATUS && says_enforced(&record.call)
         };
-        // The first thing that an operator asks is who it is.
-        let begins = |record: &&Record| record.call.template == "create authentication.k8s.io/selfsubjectreviews";
+        let begins = |record: &&Record| record.call.template == WHO_AM_I;
         let next = all(true).filter(begins).map(|record| record.arrived).filter(|arrived| *arrived > after).min();
         let end = next.map_or(before, |next| next.min(before));
         let stored = all(true).filter(|record| good(record.status)).filter(keeps);

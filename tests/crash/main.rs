@@ -11,6 +11,9 @@
 //! | `table` | how did all of them go |
 //! | `soak` | pairs of faults and random days, for as long as one likes |
 //!
+//! Two accounts are marked before the first call. At each point, before the next operator starts or while it gets over its
+//! broken call, an administrator takes a mark away, and people change their password or sign in and keep it.
+//!
 //! One point is run again by `CRASH_POINT`, which takes a part of a point's name, as a failure prints it.
 
 #![allow(clippy::disallowed_methods)] // they are the operator's rules; a test is a client of its own

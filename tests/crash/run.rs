@@ -35,22 +35,27 @@ pub async fn run(vendor: Vendor, point: Option<&Point>, beds: &Beds) -> Outcome 
     }
     campaign.bed.start().await;
     // Without a point nothing fires, and what comes after rest is recorded as well.
-    let first = campaign.rest(point.is_none_or(|point| point.trouble.kills())).await;
-    let killed = first.is_none();
+    let first = campaign.rest(true).await;
+    let reached = first.is_none();
     let mut restarted = Instant::now();
     let mut rest = first.unwrap_or(Ok(()));
-    if let Some(point) = point.filter(|_| killed) {
-        campaign.nothing_on_the_wire().await;
-        campaign.people_act(point.nth, point.trouble == Trouble::KilledOnTheWire).await;
-        campaign.ready_for_the_next().await;
-        restarted = Instant::now();
-        campaign.bed.start().await;
-        rest = campaign.rest(false).await.unwrap_or(Ok(()));
+    if let Some(point) = point.filter(|_| reached) {
+        if point.trouble.kills() {
+            campaign.nothing_on_the_wire().await;
+            campaign.people_act(point.nth, point.trouble == Trouble::KilledOnTheWire).await;
+            campaign.ready_for_the_next().await;
+            restarted = Instant::now();
+            campaign.bed.start().await;
+            rest = campaign.rest(false).await.unwrap_or(Ok(()));
+        } else {
+            campaign.pardon_what_people_do();
+            campaign.people_act(point.nth, point.trouble == Trouble::Late).await;
+            rest = campaign.rest_by_itself().await;
+        }
     }
     let records = campaign.take_records();
-    let reached = killed || campaign.was_struck();
     let lost = point.filter(|_| reached).is_some_and(|point| never_arrived(point, &records));
-    let (mut problems, log) = campaign.end(rest, point.is_some(), beds).await;
+    let (mut problems, log) = campaign.end(rest, usize::from(point.is_some()), beds).await;
     problems.extend(lost.then(|| "the call on the wire never arrived, which proves nothing".to_owned()));
     Outcome { reached, problems, records, took: restarted.elapsed(), log }
 }

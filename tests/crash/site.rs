@@ -8,7 +8,7 @@ use serde_json::Value;
 use simulators::{Effect, Options, Play};
 use testbed::keycloak::options::OPERATOR_CLIENT;
 use testbed::keycloak::realm::{Realm, RealmOptions, UPDATE_PASSWORD};
-use testbed::proxy::{Call, Proxy, Record, Upstream};
+use testbed::proxy::{Call, Proxy, Upstream};
 
 use crate::bed::Bed;
 use crate::tenant::{self, Side, Tenant, Vendor};
@@ -25,7 +25,7 @@ pub struct Truth {
     pub changed: bool,
 }
 
-/// What somebody did to an account while the operator was down.
+/// What somebody did to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Its owner changed the password.
@@ -71,6 +71,9 @@ pub struct Site {
     pub tenant: Tenant,
     /// Who is due at the beginning, by id (Keycloak: by name).
     pub due: BTreeSet<String>,
+    /// Two of them, whom an administrator marked before there was an operator: at any time a mark can be taken away, and
+    /// somebody can comply.
+    marked_before: BTreeSet<String>,
     proxies: Vec<(&'static str, Proxy)>,
     /// Provider ids of accounts, for their names.
     ids: BTreeMap<String, String>,
@@ -78,7 +81,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A tenant of so many people who are all due.
+    /// A tenant of so many people who are all due; two of them are marked already.
     pub async fn open(vendor: Vendor, users: usize) -> Self {
         let tenant = match vendor {
             Vendor::Keycloak => match take_realm(users) {
@@ -109,7 +112,14 @@ impl Site {
         }
         let due = tenant.due().await;
         assert_eq!(due.len(), users, "everybody is due");
-        Self { tenant, due, proxies, ids, acts: Mutex::default() }
+        let marked_before: BTreeSet<String> = due.iter().take(2).cloned().collect();
+        for account in &marked_before {
+            match &tenant.side {
+                Side::Simulator(handle) => handle.play(account, Play::Marks).expect("it is possible"),
+                Side::Keycloak(realm) => realm.admin_marks(account).await.expect("an administrator may"),
+            }
+        }
+        Self { tenant, due, marked_before, proxies, ids, acts: Mutex::default() }
     }
 
     pub fn vendor(&self) -> Vendor {
@@ -190,9 +200,10 @@ impl Site {
                         })
                     };
                     let before = writes.iter().rfind(|(_, write)| write.account == update.user).map(|(at, _)| *at);
+                    let was_marked = before.is_some() || self.marked_before.contains(&update.user);
                     let write = Write {
                         after_change: acted(&[Act::Complies], None),
-                        again: before.is_some() && !acted(&[Act::Complies, Act::Clears], before),
+                        again: was_marked && !acted(&[Act::Complies, Act::Clears], before),
                         account: update.user.clone(),
                     };
                     writes.push((update.at, write));
@@ -204,15 +215,21 @@ impl Site {
 
     /// Lets somebody act. What is not possible, such as a sign-in past a mark, does not happen.
     pub async fn act(&self, account: &str, act: Act) {
+        // Who compares a status with the truth may find the mark gone before the administrator is told that it is.
+        if act == Act::Clears {
+            self.remember(account, act);
+        }
         match &self.tenant.side {
             Side::Simulator(handle) => {
-                let play = match act {
-                    Act::Complies => Play::Complies,
-                    Act::Clears => Play::Clears,
-                    Act::SignsIn if handle.user(account).is_some_and(|user| user.marked) => Play::Abandons,
-                    Act::SignsIn => Play::SignsIn,
+                let played = match act {
+                    Act::Complies => handle.play(account, Play::Complies),
+                    Act::Clears => handle.play(account, Play::Clears),
+                    // The operator that lives may set the mark at this very moment.
+                    Act::SignsIn => {
+                        handle.play(account, Play::SignsIn).or_else(|_| handle.play(account, Play::Abandons))
+                    }
                 };
-                handle.play(account, play).expect("it is possible");
+                played.expect("it is possible");
             }
             Side::Keycloak(realm) => match act {
                 Act::Complies => realm.user_changes_password(account).await.expect("the login form"),
@@ -220,6 +237,12 @@ impl Site {
                 Act::SignsIn => realm.user_signs_in(account).await.map(drop).expect("Keycloak answers"),
             },
         }
+        if act != Act::Clears {
+            self.remember(account, act);
+        }
+    }
+
+    fn remember(&self, account: &str, act: Act) {
         let acted = Acted { account: account.to_owned(), act, at: Timestamp::now(), moment: testbed::proxy::moment() };
         self.acts.lock().expect("no panic while locked").push(acted);
     }
@@ -276,11 +299,6 @@ impl Site {
                 lines + &acts.map(|acted| format!("  {} {:?}\n", acted.at, acted.act)).collect::<String>()
             }
         }
-    }
-
-    /// The calls of all proxies of this site.
-    pub fn records(&self) -> Vec<Record> {
-        self.proxies.iter().flat_map(|(_, proxy)| proxy.records()).collect()
     }
 }
 

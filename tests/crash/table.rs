@@ -68,12 +68,12 @@ pub async fn enumerate(vendor: Vendor, troubles: &[Trouble]) {
     if !chosen {
         let reached = reached(&results);
         assert!(reached * 100 >= results.len() * 95, "{vendor:?}: {reached} of {} points were reached", results.len());
-        let calls = |reached: bool| -> BTreeSet<(&str, &str)> {
+        let pairs = |reached: bool| -> BTreeSet<(&str, &str, Trouble)> {
             let some = results.iter().filter(|(_, r)| !reached || r.as_ref().is_ok_and(|outcome| outcome.reached));
-            some.map(|(point, _)| (point.proxy, point.template.as_str())).collect()
+            some.map(|(point, _)| (point.proxy, point.template.as_str(), point.trouble)).collect()
         };
-        let missed: Vec<_> = calls(false).difference(&calls(true)).copied().collect();
-        assert!(missed.is_empty(), "{vendor:?}: calls of these kinds were never reached: {missed:?}");
+        let missed: Vec<_> = pairs(false).difference(&pairs(true)).copied().collect();
+        assert!(missed.is_empty(), "{vendor:?}: no call of these kinds had this trouble: {missed:?}");
     }
 }
 
