@@ -2,8 +2,8 @@
 
 use super::desired::Place;
 use super::failure::Stop;
-use super::guard::{self, Unresolved};
 use super::provider_error::{ErrorKind, ProviderError};
+use super::unresolved::{self, Unresolved};
 use crate::api::FailureCategory;
 
 /// What a key is looked for.
@@ -56,10 +56,10 @@ pub fn unanswered(
         (Purpose::Select, ErrorKind::Rejected) if error.is_refusal() => Unanswered::Failed(FailureCategory::Rejected),
         (Purpose::Select, _) if error.is_refusal() => Unanswered::Failed(FailureCategory::Forbidden),
         (Purpose::Exclude, _) if error.is_refusal() => {
-            Unanswered::Stop(guard::exclusion_unresolved(place, Unresolved::Refused))
+            Unanswered::Stop(unresolved::exclusion_unresolved(place, Unresolved::Refused))
         }
         (Purpose::Protect, _) if error.is_refusal() => {
-            Unanswered::Stop(guard::protected_unresolved(place, Unresolved::Refused))
+            Unanswered::Stop(unresolved::protected_unresolved(place, Unresolved::Refused))
         }
         // Nobody knows whom it names. Everybody else is asked, and it is tried again soon.
         (Purpose::Select, _) if error.is_unreadable() => Unanswered::Failed(FailureCategory::Transient),

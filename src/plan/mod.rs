@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod capabilities;
+pub mod clocks;
 pub mod decide;
 pub mod desired;
 pub mod doubt;
@@ -20,6 +21,8 @@ pub mod observed;
 pub mod provider_error;
 pub mod schedule;
 pub mod step;
+pub mod suspension;
 pub mod tally;
 pub mod tenant_native;
+pub mod unresolved;
 pub mod userlist;

@@ -4,8 +4,8 @@ use crate::api::identity_provider::ProviderType;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::capabilities::Capabilities;
 use crate::plan::failure::{Health, Stop};
-use crate::plan::guard::Suspension;
 use crate::plan::observed::Tenant;
+use crate::plan::suspension::Suspension;
 use crate::plan::tally::Tally;
 
 /// What one look at a policy found out.

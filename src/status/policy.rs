@@ -9,8 +9,8 @@ use crate::api::password_reset_policy::Mode;
 use crate::api::policy_status::{Counts, FailureSample, PasswordResetPolicyStatus, TargetStatus};
 use crate::api::{ConditionType, Reason};
 use crate::plan::failure::Health;
-use crate::plan::guard::Suspension;
 use crate::plan::schedule;
+use crate::plan::suspension::Suspension;
 
 use super::conditions::{self, Conditions, Truth};
 use super::findings::{self, Findings};

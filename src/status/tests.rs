@@ -8,7 +8,7 @@ use crate::api::FailureCategory;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::decide::SkipReason;
 use crate::plan::failure::{Health, ProviderFault, Stop};
-use crate::plan::guard::Suspension;
+use crate::plan::suspension::Suspension;
 use crate::plan::tally::{Sample, Tally};
 
 use super::findings::Findings;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::api::password_reset_policy::{Mode, ReadyWhen};
 use crate::plan::failure::{Class, Health, Severity, Stop};
-use crate::plan::guard::Suspension;
+use crate::plan::suspension::Suspension;
 
 use super::findings::Findings;
 use super::outcome::TargetOutcome;

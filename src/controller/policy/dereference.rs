@@ -16,9 +16,10 @@ use crate::controller::references::{self, AsRead, Content, Kind, Reference, Seen
 use crate::controller::registry::{Connection, Entry, Protection, ProviderId};
 use crate::controller::tenant::Members;
 use crate::controller::wake::Dependant;
+use crate::plan::clocks::Clocks;
 use crate::plan::desired::{self, Desired, Fetched, ListUnavailable, SelectedKey, Sources, TargetTenant};
 use crate::plan::failure::{Health, Stop, grant_lines};
-use crate::plan::guard::{self, Suspension, Switches};
+use crate::plan::suspension::{self, Suspension, Switches};
 
 /// A target with everything that its work needs.
 #[derive(Clone)]
@@ -112,7 +113,7 @@ async fn target(
     let named = naming(objects, tenant_id.as_deref());
     let entry = context.registry.get(&id);
     let is_allowed = object.is_none_or(|object| object.allows(namespace));
-    let suspension = guard::suspension(Switches {
+    let suspension = suspension::suspension(Switches {
         operator: context.settings.suspend,
         // Whoever may not use an object is told so, not that it is suspended.
         provider: suspending(object, &named, context).filter(|_| is_allowed).as_deref(),
@@ -353,6 +354,6 @@ fn usable(kind: Kind, name: &str, content: &Arc<Content>) -> Result<(), ListUnav
 }
 
 /// Now, by our clock and by the provider's.
-pub fn clocks(ready: &Ready, now: Timestamp) -> guard::Clocks {
-    guard::Clocks { ours: now, theirs: ready.connection.provider.clock().map(|reading| reading.at(now)) }
+pub fn clocks(ready: &Ready, now: Timestamp) -> Clocks {
+    Clocks { ours: now, theirs: ready.connection.provider.clock().map(|reading| reading.at(now)) }
 }

@@ -9,7 +9,7 @@ use crate::controller::context::{Context, ProviderView, Version};
 use crate::controller::references::AsRead;
 use crate::controller::registry::ProviderId;
 use crate::controller::tenant::Members;
-use crate::plan::guard::{self, Suspension, Switches};
+use crate::plan::suspension::{self, Suspension, Switches};
 use crate::provider::Gate;
 
 /// Open as long as nothing has changed that the slice was begun with: this very policy, every provider object that names
@@ -44,7 +44,7 @@ pub fn gate(
 
 /// What suspends a policy as a whole.
 pub fn policy_suspension(context: &Context, policy: &PasswordResetPolicy) -> Option<Suspension> {
-    guard::suspension(Switches {
+    suspension::suspension(Switches {
         operator: context.settings.suspend,
         provider: None,
         annotation: policy.annotations().get(PAUSED_ANNOTATION).map(String::as_str),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pass::{Halt, Pass, Progress, Work, outcome};
+use super::pass::work::outcome;
+use super::pass::{Halt, Pass, Progress, Work};
 use crate::plan::decide::{Verdict, decide};
 use crate::plan::guard;
 use crate::plan::ledger::{AccountKey, Everybody, EverybodyStage, seconds};

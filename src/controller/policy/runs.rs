@@ -12,7 +12,7 @@ use crate::api::identity_provider::Access;
 use crate::controller::locked;
 use crate::plan::desired::{Desired, SelectedKey};
 use crate::plan::failure::{ProviderFault, Stop};
-use crate::plan::guard::Suspension;
+use crate::plan::suspension::Suspension;
 use crate::plan::tally::Tally;
 
 /// One policy at one generation.

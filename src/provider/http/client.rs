@@ -23,7 +23,7 @@ use super::request::{Body, Kind, Request};
 use super::response::{Response, is_unauthorized};
 use super::retry_after::{date, retry_after};
 use super::token::{Token, TokenSource, secret_value};
-use crate::plan::guard::BELIEVABLE;
+use crate::plan::clocks::BELIEVABLE;
 use crate::provider::{ClockReading, ErrorKind, ProviderError};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,10 +14,10 @@ use crate::api::FailureCategory;
 use crate::plan::capabilities::Paging;
 use crate::plan::decide::Verdict;
 use crate::plan::desired::SelectedKey;
-use crate::plan::guard::{self, Unresolved};
 use crate::plan::key_search::{Absence, Purpose, Unanswered, most_listed_for, unanswered};
 use crate::plan::ledger::{AccountKey, State};
 use crate::plan::observed::{Account, AccountId, UserKey};
+use crate::plan::unresolved::{self, Unresolved};
 use crate::plan::userlist::folded;
 use crate::provider::ProviderError;
 
@@ -212,10 +212,10 @@ impl Pass {
             (Purpose::Exclude, None, None) => {}
             (Purpose::Protect, None, other) => {
                 let how = if other.is_some() { Unresolved::Several } else { Unresolved::Nothing };
-                return Err(Halt::Stop(guard::protected_unresolved(&key.place, how)));
+                return Err(Halt::Stop(unresolved::protected_unresolved(&key.place, how)));
             }
             (Purpose::Exclude, None, Some(_)) => {
-                return Err(Halt::Stop(guard::exclusion_unresolved(&key.place, Unresolved::Several)));
+                return Err(Halt::Stop(unresolved::exclusion_unresolved(&key.place, Unresolved::Several)));
             }
             (Purpose::Select, Some(account), Some(row)) => {
                 work.ledger.ledger.link(work.entry_key(&key.key), account);

@@ -15,25 +15,33 @@
 //! | [`waiting`] | who does not show yet, and how do they stand now |
 //! | `sessions` | whose sessions are ended |
 //! | [`counts`] | how many are what |
+//! | `rounds` | has everybody been listed, where rows may move meanwhile |
+//! | [`work`] | what does it work with |
+//! | [`halt`] | how far did a slice come, or why did it end early |
 //! | `fuse` | when do calls that were begun together stop |
 
 pub mod batch;
 pub mod counts;
 mod fuse;
+pub mod halt;
 pub mod keys;
 mod pages;
 mod require;
+mod rounds;
 pub mod rows;
 mod sessions;
 pub mod task;
 pub mod waiting;
+pub mod work;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
+
+pub use self::halt::{Halt, Progress};
+pub use self::work::Work;
 
 use self::batch::{Batch, Due};
 use self::counts::Counts;
@@ -41,141 +49,22 @@ use self::keys::Search;
 use self::rows::Row;
 use self::task::Task;
 use self::waiting::Waiting;
-use super::confirm::Confirm;
-use super::dereference::{self, Ready};
+use super::dereference::Ready;
 use super::ledger::CampaignLedger;
 use super::native::Roster;
 use crate::api::FailureCategory;
 use crate::controller::ledger_store::WriteError;
-use crate::plan::capabilities::{Capabilities, Paging};
 use crate::plan::decide::{Facts, Rules, SkipReason, Verdict};
 use crate::plan::desired::KeyIndex;
 use crate::plan::evidence::Evidence;
-use crate::plan::failure::Stop;
 use crate::plan::ledger::{AccountKey, EntryKey, Refusal};
 use crate::plan::observed::{Account, AccountId};
 use crate::plan::tally::Tally;
 use crate::plan::tenant_native::arrived;
-use crate::provider::{ErrorKind, Gate, Provider, ProviderError};
-use crate::telemetry::metrics::{Metrics, WriteLabels};
+use crate::provider::ProviderError;
 
-/// How often a listing that is paged by offset is repeated at most, to find rows that moved while it was read.
-const CONFIRMATIONS: u32 = 3;
 /// Failed calls about one account, or look-ups of one key, that are the tenant's trouble still.
 const STUMBLES: u8 = 2;
-
-/// What a pass works with during one slice.
-pub struct Work<'a> {
-    /// The target.
-    pub ready: &'a Ready,
-    /// Its campaign's records.
-    pub ledger: &'a mut CampaignLedger,
-    /// What is counted.
-    pub metrics: &'a Metrics,
-    /// Asked before each write.
-    pub gate: Gate,
-    /// Asked before each batch.
-    pub confirm: Confirm<'a>,
-    /// Whether anything may be written.
-    pub may_write: bool,
-    /// When the slice ends: no call is begun after it.
-    pub deadline: Instant,
-}
-
-impl Work<'_> {
-    /// *Errors*: what is to be sent is not wanted any more, or nobody can tell.
-    pub(in crate::controller::policy) async fn confirm(&self) -> Result<(), Halt> {
-        if self.confirm.holds().await.map_err(Halt::Ledger)? { Ok(()) } else { Err(Halt::Stale) }
-    }
-
-    pub(in crate::controller::policy) fn provider(&self) -> &dyn Provider {
-        self.ready.connection.provider.as_ref()
-    }
-
-    fn capabilities(&self) -> &'static Capabilities {
-        self.provider().capabilities()
-    }
-
-    /// Counts a write for metrics.
-    pub(in crate::controller::policy) fn count_write(&self, step: &'static str, outcome: &'static str) {
-        let labels = WriteLabels { provider: self.capabilities().name, step, outcome };
-        self.metrics.provider_writes.get_or_create(&labels).inc();
-    }
-
-    fn account_key(&self, id: &AccountId) -> AccountKey {
-        AccountKey::new(&self.ready.connection.tenant.id, id)
-    }
-
-    fn entry_key(&self, key: &crate::plan::observed::UserKey) -> EntryKey {
-        EntryKey::new(&self.ready.connection.tenant.id, key)
-    }
-
-    /// How many accounts a page is asked for.
-    fn page_size(&self) -> u64 {
-        let asked = self.ready.spec.page_size.and_then(|size| u64::try_from(size).ok());
-        asked.unwrap_or(self.capabilities().page_size.into()).max(1)
-    }
-
-    /// What time it is: the provider's clock, else ours.
-    pub(in crate::controller::policy) fn now(&self) -> Timestamp {
-        dereference::clocks(self.ready, Timestamp::now()).working()
-    }
-
-    /// How many calls fit into about two seconds at the pace that this policy may expect: what is begun together, so that
-    /// a slice can end in between.
-    fn at_once(&self) -> usize {
-        ((self.ready.connection.tenant.limiter.pace() * 2.0) as usize).clamp(1, 200)
-    }
-
-    /// Calls that may be on the way at the same time.
-    fn concurrency(&self) -> usize {
-        self.ready.connection.tenant.limiter.limits().max_concurrent_requests.max(1) as usize
-    }
-}
-
-/// How far a slice came.
-pub enum Progress {
-    /// The deadline came first.
-    More,
-    /// Nothing can be done before then.
-    Wait(Instant),
-    /// Everybody was looked at.
-    Complete,
-    /// The listing kept changing; the next pass begins anew.
-    Moved,
-}
-
-/// Why a slice ended early.
-pub enum Halt {
-    /// Writing was stopped: suspended, edited or deleted.
-    Stopped,
-    /// The tenant as a whole does not work.
-    Tenant(ProviderError),
-    /// The API server says something else than the watches have brought.
-    Stale,
-    /// Somebody else wrote the ledger.
-    Fenced,
-    /// The API server did not take the ledger.
-    Ledger(kube::Error),
-    /// A human has to act.
-    Stop(Stop),
-}
-
-impl Halt {
-    /// Why the rest is not sent after a write that was not.
-    fn of_write(error: ProviderError) -> Self {
-        if error.kind == ErrorKind::Stopped { Halt::Stopped } else { Halt::Tenant(error) }
-    }
-}
-
-impl From<WriteError> for Halt {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Fenced => Halt::Fenced,
-            WriteError::Api(error) => Halt::Ledger(error),
-        }
-    }
-}
 
 /// A pass over one target.
 pub struct Pass {
@@ -339,35 +228,6 @@ impl Pass {
         ledger.save().await
     }
 
-    /// Begins another round of the listings where they are paged by offset, so that rows which moved while they were
-    /// read are found. Returns whether there is one.
-    fn next_round(&mut self, work: &Work<'_>) -> bool {
-        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
-        if !moves || self.round > CONFIRMATIONS || (self.round > 0 && self.is_confirmed(work)) {
-            return false;
-        }
-        self.round += 1;
-        self.due_in_round = false;
-        self.counts.next_round(!work.may_write);
-        self.tasks.extend(self.listings.iter().map(Task::again));
-        true
-    }
-
-    /// Counts accounts that the ledger remembers and that a complete listing of the tenant does not show any more.
-    fn count_gone(&mut self, work: &Work<'_>) {
-        if work.ready.desired.selection.tenant && self.is_confirmed(work) {
-            let mut gone = 0;
-            work.ledger.ledger.for_each(|key, _| gone += u64::from(!self.counts.has_seen(key)));
-            self.counts.gone(gone);
-        }
-    }
-
-    /// Whether the last round of the listings found nothing that the one before should have shown.
-    fn is_confirmed(&self, work: &Work<'_>) -> bool {
-        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
-        !moves || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
-    }
-
     /// Takes in that an account has a key which protects or excludes it, whatever the search for that key has said.
     fn shield(&mut self, key: AccountKey, account: &Account) {
         if self.protected_keys.names(account) {
@@ -410,16 +270,6 @@ impl Pass {
             not_sent: work.ledger.doubt.was_not_sent(&key),
             complete,
         }
-    }
-}
-
-/// The word in metrics for how a write ended.
-pub(in crate::controller::policy) fn outcome<T>(ended: &Result<T, ProviderError>) -> &'static str {
-    match ended {
-        Ok(_) => "accepted",
-        Err(error) if error.effect_unknown => "unclear",
-        Err(error) if error.is_refusal() => "refused",
-        Err(_) => "not_sent",
     }
 }
 

@@ -3,14 +3,15 @@
 use tokio::time::Instant;
 
 use super::counts::Origin;
+use super::rounds::CONFIRMATIONS;
 use super::rows::Row;
 use super::task::Task;
-use super::{CONFIRMATIONS, Halt, Pass, Work};
+use super::{Halt, Pass, Work};
 use crate::plan::capabilities::Paging;
-use crate::plan::guard::{self, Unresolved};
 use crate::plan::key_search::Absence;
 use crate::plan::listing::{ListingCheck, ListingFault};
 use crate::plan::observed::{Cursor, Listing};
+use crate::plan::unresolved::{self, Unresolved};
 use crate::provider::{ErrorKind, ProviderError};
 
 /// What the pages of a listing are read for.
@@ -163,8 +164,8 @@ impl Pass {
         // It was there when its name was looked for.
         let how = if error.is_not_found() { Unresolved::Nothing } else { Unresolved::Refused };
         let unresolved = match self.tasks.front() {
-            Some(Task::ExcludeMembers(place, _)) => guard::exclusion_unresolved(place, how),
-            Some(Task::List(Some(place), _)) => guard::selection_unresolved(place, how),
+            Some(Task::ExcludeMembers(place, _)) => unresolved::exclusion_unresolved(place, how),
+            Some(Task::List(Some(place), _)) => unresolved::selection_unresolved(place, how),
             _ => return Halt::Tenant(error),
         };
         tracing::info!(%error, "the members of a group or population cannot be listed");
@@ -175,6 +176,6 @@ impl Pass {
     fn exclusion_cut_short(&self, error: ProviderError) -> Halt {
         let Some(Task::ExcludeMembers(place, _)) = self.tasks.front() else { return Halt::Tenant(error) };
         tracing::warn!(%error, "the members of an exclusion cannot be listed completely");
-        Halt::Stop(guard::exclusion_unresolved(place, Unresolved::CutShort))
+        Halt::Stop(unresolved::exclusion_unresolved(place, Unresolved::CutShort))
     }
 }

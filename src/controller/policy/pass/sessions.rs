@@ -4,7 +4,8 @@ use futures::StreamExt;
 
 use super::fuse::Fuse;
 use super::rows::Row;
-use super::{Halt, Pass, Work, outcome};
+use super::work::outcome;
+use super::{Halt, Pass, Work};
 use crate::api::password_reset_policy::Sessions;
 use crate::plan::decide::{Verdict, sessions_due};
 use crate::plan::ledger::{AccountKey, Baseline, Entry, State};

@@ -8,9 +8,9 @@ use super::pages::{Aim, Reading};
 use super::{Halt, Pass, Work};
 use crate::controller::policy::dereference::Ready;
 use crate::plan::desired::{NamedSet, Place, SelectedKey};
-use crate::plan::guard::{self, Unresolved};
 use crate::plan::key_search::Purpose;
 use crate::plan::observed::{Listing, SetKind};
+use crate::plan::unresolved::{self, Unresolved};
 
 /// One thing to find out.
 #[derive(Clone, Debug)]
@@ -82,8 +82,8 @@ impl Pass {
         let Some(Task::Set(purpose, kind, set)) = self.tasks.front().cloned() else { return Ok(()) };
         let unresolved = |how| {
             Halt::Stop(match purpose {
-                Purpose::Select => guard::selection_unresolved(&set.place, how),
-                Purpose::Exclude | Purpose::Protect => guard::exclusion_unresolved(&set.place, how),
+                Purpose::Select => unresolved::selection_unresolved(&set.place, how),
+                Purpose::Exclude | Purpose::Protect => unresolved::exclusion_unresolved(&set.place, how),
             })
         };
         let mut ids = match work.provider().sets(kind, &set.name).await {
