@@ -149,5 +149,16 @@ fn reasons() -> String {
     for category in FailureCategory::ALL {
         writeln!(page, "| `{category}` | {} |", category.description()).expect("a String takes any text");
     }
+    page.push_str(
+        "\n# Why an account is skipped\n\n\
+         The message of a condition counts them: `Protected` (or the operator's own account), `NoPassword`, `Federated`\n\
+         (another system keeps the password), `Service`, `Active`, `Locked` and `Disabled` (`accountStates` lacks the state;\n\
+         looked at again with each pass), `Gone` (it was listed once and is not any more), `Missing` (named by the policy,\n\
+         unknown to the provider, and `missingUsers` is `Skip`).\n\n\
+         # Condition types\n\n\
+         `Ready` is the summary. `Reconciling`: it goes on by itself. `Stalled`: a human must act. `ProviderReady`,\n\
+         `Enforced` and `Changed` say how far a policy is, `Enforceable` whether a provider acts on a requirement. `Suspended`\n\
+         and `DriftDetected` are there only while they are true.\n",
+    );
     page
 }

@@ -116,13 +116,13 @@ reasons! {
         "Put a valid credential into the Secret. A rotation takes effect at once.";
     PermissionDenied, Provider,
         "The credential is valid but may not do what is needed, or the tenant refuses or does not offer it.",
-        "Do what the message says: mostly, grant a permission in the provider's own console.";
+        "Do what the message says: mostly, grant a permission in the provider's own console. A grant there is noticed by the next probe, up to an hour later (Looker: six); a change of the object's spec, such as another probePeriodSeconds, has it tried at once.";
     EndpointRefused, Provider,
         "The address may not be used: a redirect or a page link leads to another origin, or the address is one the operator must not connect to. Nothing was sent there.",
         "Correct the address in the spec, or have the operator's owner allow the address.";
     TLSFailed, Provider,
         "The server's certificate could not be verified.",
-        "Check the host name, or give the certificate authority by tls.caBundleConfigMapRef.";
+        "Check the host name, or give the certificate authority by tls.caBundleConfigMapRef. The operator's image needs CA certificates.";
     Unreachable, Provider,
         "No answer, or only server errors.",
         "Usually nothing: it is tried again. If it lasts, check the network path to the provider.";
@@ -181,8 +181,8 @@ reasons! {
         "The policy asks for something that the provider cannot do.",
         "Remove the field that the message names, or choose another value.";
     NotEnforceable, Both,
-        "The provider would record the requirement, but people could go on without changing the password.",
-        "Turn on what the message names, in the provider's own console.";
+        "Enforceable False: the provider would record the requirement, but people could go on without changing the password; nothing is written. Enforceable Unknown: it cannot be seen whether they could; the work goes on.",
+        "False: turn on what the message names, in the provider's own console. Unknown: nothing, or grant the right that the message names.";
     SelectionNotFound, Policy,
         "A group or population that selects users does not exist.",
         "Correct the name at the path that the message shows.";
@@ -206,7 +206,7 @@ reasons! {
         "Correct or remove the entry in protectedUsers that the message shows.";
     LedgerLost, Policy,
         "The record of what was required of whom is missing or unreadable, and the provider cannot show it. Nothing is written, so that nobody is asked twice.",
-        "Restore the ConfigMaps from a backup, or accept the loss with the annotation that the message shows.";
+        "Restore the ConfigMaps from a backup with kubectl create, or accept the loss with the annotation that the message shows; then take it away again.";
     RequirementCleared, Policy,
         "Somebody else took requirements away before the people changed their passwords.",
         "Set them by hand in the provider, exclude the accounts, or write a new policy.";

@@ -45,7 +45,8 @@ pub const USER_LIST_LABEL: &str = "passwordreset.dev/user-list";
 pub const USER_LIST_LABEL_VALUE: &str = "true";
 
 /// Annotation on a policy: suspends it; the value is the reason, shown in the condition. Unlike `spec.suspend` it is
-/// left alone by GitOps tools that restore the spec.
+/// left alone by GitOps tools that restore the spec; by Flux where it was not set by a field manager whose name begins
+/// with `kubectl`, <https://fluxcd.io/flux/faq/#why-are-kubectl-edits-rolled-back-by-flux>.
 pub const PAUSED_ANNOTATION: &str = "passwordreset.dev/paused";
 
 /// Annotation on a policy: look at everything now. The value, any token, is echoed in

@@ -26,7 +26,7 @@ use super::references::{ConfigMapKeyRef, SecretKeyRef, UserRef};
     derive = "PartialEq",
     status = "PasswordResetPolicyStatus",
     selectable = ".spec.mode",
-    doc = "Who must have a new password, and since when. Accounts whose password is older are required to change it at the next sign-in; accounts that changed it are never touched again.",
+    doc = "Who must have a new password, and since when. Accounts whose password is older are required to change it at the next sign-in; accounts that are known to have changed it are not touched again.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
     printcolumn(name = "Changed", type_ = "integer", json_path = ".status.counts.changed"),
@@ -82,7 +82,8 @@ pub struct PasswordResetPolicySpec {
     pub ready_when: ReadyWhen,
 
     /// Stops writing within a second; looking goes on. Nothing is undone. Defaults to false. Where a GitOps tool would
-    /// set it back, use the annotation passwordreset.dev/paused: "<why>" instead.
+    /// set it back, use the annotation passwordreset.dev/paused: "<why>" instead; with Flux set it by kubectl annotate
+    /// --field-manager=flux-client-side-apply, or Flux takes it away.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -225,8 +226,9 @@ pub struct Target {
     pub account_states: Vec<AccountState>,
 
     /// PerUser (default): each account by itself. TenantNative: the provider's one call for everybody (Looker), which
-    /// also reaches accounts that have a new password already; it needs scope Tenant, no exclude, and Disabled among
-    /// accountStates.
+    /// also reaches accounts that have a new password already; it needs scope Tenant, no exclude, Active and Disabled
+    /// among accountStates, no protected users, an API user without an e-mail credential, and nobody known to have
+    /// changed since the cutoff.
     #[serde(default)]
     pub strategy: Strategy,
 }
@@ -318,7 +320,8 @@ pub enum UserListFormat {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exclude {
-    /// Users by id, username or email: at most 100. An entry without a match is harmless.
+    /// Users by id, username or email: at most 100. An entry without a match stops nothing: who must never be touched
+    /// belongs in protectedUsers of the provider object, where it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub users: Vec<UserRef>,

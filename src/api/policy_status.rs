@@ -62,7 +62,8 @@ pub struct Counts {
     pub pending: i64,
     /// Were required to change, and somebody else took the requirement away.
     pub cleared: i64,
-    /// Are left alone: protected, without a password here, disabled, or gone.
+    /// Are left alone: protected, without a password here, of a service, of a state that accountStates lacks, missing or
+    /// gone. The message says how many of each.
     pub skipped: i64,
     /// Could not be required to change; see failures.
     pub failed: i64,
