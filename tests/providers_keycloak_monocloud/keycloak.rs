@@ -10,6 +10,7 @@ use password_reset_operator::provider::{ErrorKind, Provider, ProviderError};
 use serde_json::{Value, json};
 use testbed::keycloak::realm::{Beginning, CONFIGURE_TOTP, OPERATOR_CLIENT, Realm, RealmOptions, UPDATE_PASSWORD};
 use testbed::keycloak::shared;
+use testbed::proxy::{Action, Answer, Call, Phase, Rule};
 
 use crate::proxy::Proxy;
 use crate::{closed, everybody, open, pages, settings, url};
@@ -241,6 +242,17 @@ async fn a_missing_right_is_named() {
     assert!(error.message.contains("realm-management"), "{error}");
     let error = provider.list(&Listing::Tenant, None).await.expect_err("no right at all");
     assert_eq!(error.kind, ErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_realm_whose_searches_show_no_service_account_is_used_all_the_same() {
+    let fixture = Fixture::new("hidden", 10, RealmOptions::default().users(1)).await;
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let nobody = Answer { status: 200, headers, body: "[]".into() };
+    let search = |call: &Call| call.target.contains("username=service-account-");
+    fixture.proxy.rule(Rule::new(Phase::Before, Action::Answer(nobody)).matching(search));
+    let tenant = fixture.provider.verify(true).await.expect("a tenant");
+    assert_eq!((tenant.own_account, tenant.users), (None, Some(1)));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! How many requests did a provider really send? The test bed's proxy before Keycloak, which passes everything on.
 
-use testbed::proxy::{self, Call, Upstream};
+use testbed::proxy::{self, Call, Rule, Upstream};
 
 /// A running proxy; it ends when it is dropped.
 pub struct Proxy {
@@ -14,6 +14,12 @@ impl Proxy {
     pub async fn start(target: &str) -> Self {
         let proxy = proxy::Proxy::start(Upstream::plain(target)).await.expect("a free port");
         Self { url: proxy.url().to_owned(), proxy }
+    }
+
+    /// Adds a rule, for answers that the server would not give.
+    #[allow(dead_code)] // not every test has one
+    pub fn rule(&self, rule: Rule) {
+        self.proxy.rule(rule);
     }
 
     /// What came since the last call of this, as `METHOD path`, ids replaced by `{id}`, without queries.

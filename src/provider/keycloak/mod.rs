@@ -190,16 +190,23 @@ impl Keycloak {
         })
     }
 
-    /// The own service account. Keycloak shows an empty list, no refusal, to whoever may search users but not view
-    /// them; that the own account is not seen tells the two apart.
-    async fn own_account(&self, username: &str) -> Result<User, ProviderError> {
+    /// The own service account; `None` where searches do not show service accounts, as it depends on the version. Keycloak
+    /// shows an empty list, no refusal, to whoever may search users but not view them; that neither the own account nor
+    /// anybody else is seen tells the two apart.
+    async fn own_account(&self, username: &str) -> Result<Option<User>, ProviderError> {
         let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
-        let (Listed(users), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
+        let (Listed(users), _): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
         let own = users.into_iter().find(|u| u.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username)));
-        own.ok_or_else(|| {
+        if own.is_some() {
+            return Ok(own);
+        }
+        let query = [("first", "0"), ("max", "1")];
+        let (Listed(anybody), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
+        if anybody.is_empty() {
             let message = wire::missing_roles(&self.realm, "view-users and manage-users");
-            response.error(ErrorKind::PermissionDenied, message)
-        })
+            return Err(response.error(ErrorKind::PermissionDenied, message));
+        }
+        Ok(None)
     }
 
     async fn require_change(&self, id: &AccountId, gate: &Gate) -> Result<Applied, ProviderError> {
@@ -234,7 +241,7 @@ impl Provider for Keycloak {
         };
         let (users, _): (u64, _) = self.get(VERIFY, About::Realm, &["users", "count"], &[]).await?;
         let own = match &self.own_username {
-            Some(username) => Some(self.own_account(username).await?),
+            Some(username) => self.own_account(username).await?,
             None => None,
         };
         let mut enforceable = self.enforceable().await?;

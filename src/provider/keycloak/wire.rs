@@ -256,7 +256,10 @@ pub(super) fn refusal(about: About, realm: &str, status: u16, body: &[u8]) -> Op
         (404, About::RequiredAction) if body.error.as_deref() == Some("Failed to find required action") => {
             error(ErrorKind::NotFound, "this realm has no such required action".to_owned())
         }
-        (404, About::RequiredAction) => error(ErrorKind::Forbidden, "Keycloak does not show it".to_owned()),
+        // That the address is wrong is told by what cannot be done without.
+        (404, About::RequiredAction | About::RealmName) => {
+            error(ErrorKind::Forbidden, "Keycloak does not show it".to_owned())
+        }
         (404, About::Account | About::Write) if body.is_about_a_resource() => {
             error(ErrorKind::NotFound, "Keycloak has no such user".to_owned())
         }

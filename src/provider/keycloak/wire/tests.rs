@@ -198,6 +198,7 @@ fn a_404_in_keycloaks_form_means_that_something_does_not_exist_and_any_other_tha
     }
     // Without the name of a realm, or its settings, everything else works.
     assert_eq!(refused(About::RealmName, 403, "{}").kind, ErrorKind::Forbidden);
+    assert_eq!(refused(About::RealmName, 404, "{}").kind, ErrorKind::Forbidden, "the name is not needed");
     assert_eq!(refused(About::RequiredAction, 404, r#"{"error":"not_found"}"#).kind, ErrorKind::Forbidden);
 }
 
