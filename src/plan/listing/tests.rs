@@ -113,6 +113,17 @@ fn a_page_without_anybody_new_is_a_fault_whatever_its_cursor_says() {
 }
 
 #[test]
+fn a_last_page_of_rows_that_newcomers_pushed_there_is_honest_once() {
+    let mut check = tenant();
+    check.page(&page(&[("1", "a"), ("2", "b"), ("3", "c")], Some("3"), None)).unwrap();
+    let pushed = |next| page(&[("3", "c")], next, None);
+    assert_eq!(check.page(&pushed(Some("4"))), Ok(0), "somebody has come who is listed before them");
+    let mut ends = check.clone();
+    assert_eq!(ends.take(&page(&[], None, None)), Ok(()));
+    assert_eq!(check.page(&pushed(Some("5"))), Err(ListingFault::Repeats { rows: 1 }));
+}
+
+#[test]
 fn a_listing_has_a_greatest_number_of_pages_and_of_empty_ones() {
     let mut check = ListingCheck::new(&Listing::Tenant, 3);
     for n in 1..3 {
