@@ -8,11 +8,11 @@ use super::decide::FRESH;
 /// Left of [`FRESH`] for the last of a batch when sending begins.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Refused writes with none accepted that are the tenant's refusal rather than the accounts'.
+/// Refused writes in a row that are the tenant's refusal rather than the accounts'.
 pub const TENANT_REFUSAL: usize = 5;
 
 /// The same for writes that are found invalid, which says more about the account, and where the tenant has accepted a write
-/// of another pass not long ago.
+/// not long ago.
 const TENANT_REJECTION: usize = 20;
 
 /// Accounts that are due and not written to yet.
@@ -52,8 +52,8 @@ pub enum TenantRefuses {
     Form,
 }
 
-/// What the refusals of a pass that had no write accepted say about the tenant. `has_accepted`: whether it has accepted a
-/// write of another pass not long ago.
+/// What refusals in a row, with no write accepted in between, say about the tenant. `has_accepted`: whether it has accepted
+/// a write not long ago.
 pub fn tenant_refuses(refusals: Refusals, has_accepted: bool) -> Option<TenantRefuses> {
     let Refusals { forbidden, rejected } = refusals;
     if forbidden >= if has_accepted { TENANT_REJECTION } else { TENANT_REFUSAL } {

@@ -134,6 +134,31 @@ async fn a_tenant_that_refuses_every_write_is_at_fault_and_not_its_accounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_lost_in_mid_run_stops_the_tenant_and_makes_nobody_failed() {
+    let simulator = MonoCloud::start(Options::ordinary(200)).await.expect("a simulator");
+    let mut bed = Bed::new("lost-right").await;
+    bed.start().await;
+    let limit = json!({"requestsPerSecond": 40, "burst": 5, "maxConcurrentRequests": 4});
+    bed.monocloud("mc", &simulator, json!({"probePeriodSeconds": 10, "rateLimit": limit})).await;
+    bed.enforce("inc", "mc", everybody()).await;
+    let accepted = async {
+        while simulator.requirements().len() < 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    };
+    tokio::time::timeout(bed.deadline, accepted).await.expect("some are required");
+    simulator.set(Faults { read_only: true, ..Faults::default() });
+    bed.provider_says("mc", "Ready", "False PermissionDenied", &[]).await;
+    let policy = bed.policy_says("inc", "Ready", "False ProviderNotReady", &["PermissionDenied"]).await;
+    assert_nobody_is_marked_failed(&policy);
+    assert!(simulator.requirements().len() < 200, "somebody was left");
+    simulator.set(Faults::default());
+    let policy = bed.policy_says("inc", "Ready", "True Enforced", &[]).await;
+    assert_eq!(policy.count("enforced"), 200);
+    assert!(simulator.requirements().values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_credential_ends_the_rest_of_a_tenant_that_refused_every_write() {
     let read_only = Faults { read_only: true, ..Faults::default() };
     let simulator = MonoCloud::start(Options::ordinary(30).faults(read_only)).await.expect("a simulator");

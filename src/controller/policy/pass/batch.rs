@@ -171,7 +171,8 @@ impl Pass {
                 self.became(work, due, decision);
             }
             (Sent::Refused(refusal), Some(intent)) => {
-                if !self.accepted {
+                // A right may be lost in mid-run: whoever is forbidden is believed to be so when somebody else is not.
+                if !self.accepted || refusal == Refusal::Forbidden {
                     self.suspects.push((due, refusal));
                 } else {
                     let tag = self.rules.refusal_tag;
@@ -217,12 +218,9 @@ impl Pass {
         self.batch.get_or_insert_with(|| Batch(VecDeque::new())).0.push_front(due);
     }
 
-    /// What the refusals so far say about the tenant, while it has not accepted one write. Nothing where the account was
+    /// What the refusals since the last write that was accepted say about the tenant. Nothing where the account was
     /// refused before: that is known, and what others met since is what counts.
     fn refusal_of_the_tenant(&self, work: &Work<'_>) -> Option<(ErrorKind, &'static str)> {
-        if self.accepted {
-            return None;
-        }
         let was_refused = |due: &Due| due.before.is_some_and(|entry| matches!(entry.state, State::Refused { .. }));
         let mut refusals = Refusals::default();
         for (_, refusal) in self.suspects.iter().filter(|(due, _)| !was_refused(due)) {
@@ -247,10 +245,8 @@ impl Pass {
     /// A write was accepted: refusals so far were about their accounts, not about the tenant.
     fn accept(&mut self, work: &mut Work<'_>) {
         work.ready.connection.tenant.accepts();
-        if !self.accepted {
-            self.accepted = true;
-            self.accept_refusals(work);
-        }
+        self.accepted = true;
+        self.accept_refusals(work);
     }
 
     /// Believes the refusals that were held back.
