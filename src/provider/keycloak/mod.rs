@@ -52,7 +52,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     max_probe_period_seconds: 3600,
     side_effects: "none",
     limits: "a user whose stored profile does not satisfy the realm's user profile cannot be required; a required \
-             action that somebody adds between our read and our write is lost; lockout by failed sign-ins is not seen; \
+             action that somebody adds between our read and our write is lost, and one that is done meanwhile is asked for \
+             again; users whom the realm's permissions hide from the client are not seen; lockout by failed sign-ins is not seen; \
              users of LDAP or another user storage are skipped",
     sources: &[
         "https://www.keycloak.org/docs-api/26.7.3/rest-api/index.html",
@@ -190,15 +191,19 @@ impl Keycloak {
         })
     }
 
-    /// The own service account; `None` where searches do not show service accounts, as it depends on the version. Keycloak
-    /// shows an empty list, no refusal, to whoever may search users but not view them; that neither the own account nor
-    /// anybody else is seen tells the two apart.
-    async fn own_account(&self, username: &str) -> Result<Option<User>, ProviderError> {
-        let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
-        let (Listed(users), _): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
-        let own = users.into_iter().find(|u| u.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username)));
-        if own.is_some() {
-            return Ok(own);
+    /// The own service account; `None` where it belongs to another realm, or searches do not show service accounts, as it
+    /// depends on the version. Keycloak shows an empty list, no refusal, to whoever may search users but not view them;
+    /// that neither the own account nor any of `users` people is seen tells the two apart.
+    async fn own_account(&self, users: u64) -> Result<Option<User>, ProviderError> {
+        if let Some(username) = self.own_username.as_deref() {
+            let query = [("username", username), ("exact", "true"), ("briefRepresentation", "false")];
+            let (Listed(users), _): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
+            let is_own = |user: &User| user.username.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(username));
+            if let Some(own) = users.into_iter().find(is_own) {
+                return Ok(Some(own));
+            }
+        } else if users == 0 {
+            return Ok(None);
         }
         let query = [("first", "0"), ("max", "1")];
         let (Listed(anybody), response): (Listed<User>, _) = self.get(VERIFY, About::Realm, &["users"], &query).await?;
@@ -240,10 +245,7 @@ impl Provider for Keycloak {
             Err(error) => return Err(error),
         };
         let (users, _): (u64, _) = self.get(VERIFY, About::Realm, &["users", "count"], &[]).await?;
-        let own = match &self.own_username {
-            Some(username) => self.own_account(username).await?,
-            None => None,
-        };
+        let own = self.own_account(users).await?;
         let mut enforceable = self.enforceable().await?;
         let may_write = own.as_ref().and_then(|own| own.access).and_then(|access| access.manage);
         if may_write == Some(false) && enforceable == Enforceable::Yes {
@@ -322,6 +324,8 @@ impl Provider for Keycloak {
 
     async fn find(&self, key: &UserKey) -> Result<Vec<Account>, ProviderError> {
         let (name, value) = match key {
+            // Other parts of the API have these addresses.
+            UserKey::Id(id) if ["count", "profile"].contains(&id.as_str()) => return Ok(Vec::new()),
             UserKey::Id(id) => {
                 return match self.user(FIND, id).await {
                     Ok((_, account)) => Ok(vec![account]),

@@ -271,6 +271,10 @@ pub(super) fn refusal(about: About, realm: &str, status: u16, body: &[u8]) -> Op
             "this address answers, but not as Keycloak's admin API does: check baseURL (with its path, such as /auth)"
                 .to_owned(),
         ),
+        // What Keycloak says to any failure of its database (UserResource.updateUser).
+        (400, About::Write) if body.error_message.as_deref() == Some("Could not update user!") => {
+            error(ErrorKind::Unreachable, "Keycloak could not store the update".to_owned())
+        }
         (400, About::Write) => error(
             ErrorKind::Rejected,
             format!(
@@ -279,11 +283,13 @@ pub(super) fn refusal(about: About, realm: &str, status: u16, body: &[u8]) -> Op
                 code(body.error_message.as_deref())
             ),
         ),
-        (409, About::Write) => error(
-            ErrorKind::Rejected,
-            "Keycloak refuses the update because it conflicts with another user: correct the user, or exclude it"
-                .to_owned(),
-        ),
+        (409, About::Write) if body.error_message.as_deref().is_some_and(|said| said.starts_with("User exists")) => {
+            error(
+                ErrorKind::Rejected,
+                "Keycloak refuses the update because it conflicts with another user: correct the user, or exclude it"
+                    .to_owned(),
+            )
+        }
         _ => None,
     }
 }

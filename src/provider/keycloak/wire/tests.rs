@@ -226,3 +226,14 @@ fn pressure_and_outages_are_left_to_the_shared_rules() {
         assert_eq!(refusal(About::Write, "demo", status, b""), None);
     }
 }
+
+#[test]
+fn an_update_that_could_not_be_stored_or_that_met_another_one_may_work_the_next_time() {
+    let stored = refused(About::Write, 400, r#"{"errorMessage":"Could not update user!"}"#);
+    assert_eq!(stored.kind, ErrorKind::Unreachable);
+    let profile = refused(About::Write, 400, r#"{"field":"email","errorMessage":"error-invalid-email"}"#);
+    assert_eq!(profile.kind, ErrorKind::Rejected);
+    let exists = refused(About::Write, 409, r#"{"errorMessage":"User exists with same email"}"#);
+    assert_eq!(exists.kind, ErrorKind::Rejected);
+    assert!(refusal(About::Write, "demo", 409, b"{}").is_none());
+}
