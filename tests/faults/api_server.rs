@@ -11,7 +11,7 @@ use password_reset_operator::api::{IdentityProvider, PasswordResetPolicy};
 use serde_json::{Value, json};
 use simulators::{Faults, Options};
 use testbed::control_plane::ControlPlane;
-use testbed::proxy::{Phase, Rule};
+use testbed::proxy::{Action, Phase, Rule};
 
 use crate::bed::{Bed, View, at_full_length, cutoff, fast, install_crds};
 use crate::history::{History, lose_status};
@@ -46,6 +46,27 @@ async fn everybody_once(bed: &Bed, tenant: &Tenant, users: usize) {
     let written = tenant.written().await;
     assert_eq!(written.len(), users, "nobody is left out");
     assert!(written.values().all(|times| *times == 1), "nobody twice: {written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_never_answered_is_given_up_at_its_deadline_and_made_again() {
+    let tenant = Tenant::simulated(Vendor::MonoCloud, Options::ordinary(20)).await;
+    let mut bed = Bed::new("unanswered").await;
+    bed.shorten("CALL_TIMEOUT_SECONDS", 2);
+    let calls = [
+        "list secrets",
+        "list configmaps",
+        "create configmaps",
+        "patch passwordreset.dev/identityproviders/status",
+        "patch passwordreset.dev/passwordresetpolicies/status",
+    ];
+    let hangs = calls.map(|call| Rule::new(Phase::Before, Action::BlackHole).on(call).first(1));
+    begin(&mut bed, &tenant, &hangs).await;
+    everybody_once(&bed, &tenant, 20).await;
+    for call in calls {
+        let made = bed.api_proxy().records().iter().filter(|record| record.call.template == call).count();
+        assert!(made >= 2, "{call} was made {made} times");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
