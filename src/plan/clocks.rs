@@ -115,16 +115,16 @@ pub fn cutoff_reached(cutoff: Timestamp, clocks: Clocks) -> Result<(), Stop> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
+    pub(crate) fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn clocks(ours: i64, theirs: i64) -> Clocks {
+    pub(crate) fn clocks(ours: i64, theirs: i64) -> Clocks {
         Clocks { ours: at(ours), theirs: Some(at(theirs)) }
     }
 

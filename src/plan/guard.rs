@@ -91,15 +91,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::clocks::tests::{at, clocks};
     use crate::plan::failure::Class;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    fn clocks(ours: i64, theirs: i64) -> Clocks {
-        Clocks { ours: at(ours), theirs: Some(at(theirs)) }
-    }
 
     fn situation() -> Situation<'static> {
         Situation {

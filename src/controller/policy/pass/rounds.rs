@@ -11,8 +11,7 @@ impl Pass {
     /// Begins another round of the listings where they are paged by offset, so that rows which moved while they were
     /// read are found. Returns whether there is one.
     pub(super) fn next_round(&mut self, work: &Work<'_>) -> bool {
-        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
-        if !moves || self.round > CONFIRMATIONS || (self.round > 0 && self.is_confirmed(work)) {
+        if !self.may_move(work) || self.round > CONFIRMATIONS || (self.round > 0 && self.is_confirmed(work)) {
             return false;
         }
         self.round += 1;
@@ -33,7 +32,12 @@ impl Pass {
 
     /// Whether the last round of the listings found nothing that the one before should have shown.
     pub(super) fn is_confirmed(&self, work: &Work<'_>) -> bool {
-        let moves = work.capabilities().paging == Paging::Offset && !self.listings.is_empty();
-        !moves || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
+        !self.may_move(work)
+            || (self.round > 0 && if work.may_write { !self.due_in_round } else { self.counts.nobody_new() })
+    }
+
+    /// Whether rows may have moved from one page to another while a listing was read.
+    fn may_move(&self, work: &Work<'_>) -> bool {
+        work.capabilities().paging == Paging::Offset && !self.listings.is_empty()
     }
 }
